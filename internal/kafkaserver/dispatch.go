@@ -1,0 +1,103 @@
+package kafkaserver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// maxAPIKey bounds the dispatch table; Kafka 4.3's highest key is 92.
+const maxAPIKey = 127
+
+// api is what a file of this package serves: one key and the versions that ApiVersions advertises for it.
+type api struct {
+	key      kmsg.Key
+	min, max int16 // advertised, both inclusive
+	// serveMin is the lowest version that is really served, where Kafka advertises a lower one than it serves (Produce). 0 means min.
+	serveMin int16
+	// maxBytes bounds the frame; 0 means defaultFrameBytes.
+	maxBytes int
+	// async: the handler runs on the reader while it drains the socket and must not block. Produce only.
+	async bool
+	// private keys are listed only to clients whose software name starts with "chronik".
+	private bool
+
+	// handle decodes body (already walked and found sound) and runs the handler; set by register.
+	handle func(s *Server, r *request, body []byte) (kmsg.Response, error)
+}
+
+// apis is filled by init functions and constant afterwards.
+var apis [maxAPIKey + 1]*api
+
+// register makes h the handler of an API. It is called from the init function of the API's file:
+//
+//	func init() { register(api{key: kmsg.Heartbeat, min: 0, max: 4}, (*Server).handleHeartbeat) }
+//
+// The handler gets a decoded request that it owns; byte slices in it alias the frame and die when the handler returns (strings are
+// copies). It returns the response, whose version the framework sets, or nil when nothing is to be sent. It runs in the connection's
+// goroutine and may block; it must return soon after r.ctx is done.
+func register[Q any, P interface {
+	*Q
+	kmsg.Request
+}](a api, h func(s *Server, r *request, req P) kmsg.Response) {
+	a.handle = func(s *Server, r *request, body []byte) (kmsg.Response, error) {
+		req := P(new(Q))
+		req.SetVersion(r.version)
+		if err := decodeRequest(req, body); err != nil {
+			return nil, err
+		}
+		return h(s, r, req), nil
+	}
+	add(a)
+}
+
+// add puts a finished entry into the table.
+func add(a api) {
+	k := int(a.key)
+	if k < 0 || k > maxAPIKey || apis[k] != nil {
+		panic(fmt.Sprintf("kafkaserver: API key %d registered twice or out of range", k))
+	}
+	if a.serveMin == 0 {
+		a.serveMin = a.min
+	}
+	if a.maxBytes == 0 {
+		a.maxBytes = defaultFrameBytes
+	}
+	apis[k] = &a
+}
+
+// request is one request being served: what a handler may know about who asked and how.
+type request struct {
+	ctx      context.Context // done when the connection is closed, its peer is gone, or the server stops
+	key      int16
+	version  int16
+	corrID   int32
+	clientID *string // as sent; nil when null
+	host     string  // the peer's address without the port
+	listener string  // name of the listener it came in by
+	received time.Time
+
+	conn *conn
+	slot *slot // the response's place in the connection's order
+}
+
+// clientName is the client id for logs and group members; "" when null.
+func (r *request) clientName() string {
+	if r.clientID == nil {
+		return ""
+	}
+	return *r.clientID
+}
+
+// decodeRequest reads body into req. kmsg's reader is safe here only because the walker has accepted body first.
+func decodeRequest(req kmsg.Request, body []byte) error {
+	if u, ok := req.(kmsg.UnsafeReadFrom); ok && aliasable(req.Key()) {
+		return u.UnsafeReadFrom(body)
+	}
+	return req.ReadFrom(body)
+}
+
+// aliasable reports whether the strings of a decoded request may alias the frame: only where the handler keeps none of them.
+func aliasable(key int16) bool { return key == int16(kmsg.Produce) }
