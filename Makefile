@@ -1,12 +1,17 @@
-# Chronik: build, run and test. `make help` lists the targets.
+# Chronik: build, run and test. `make` lists the targets.
 GO       ?= go
 BIN      := bin
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X github.com/chronik-io/chronik/internal/version.Version=$(VERSION)
 BINARIES := chronik-server chronikctl chronik-bench chronik-top
+# Packages whose tests run again under the race detector: all that own goroutines.
+RACE     := ./internal/wal ./internal/partition ./internal/metalog ./internal/membership ./internal/replica ./internal/group \
+            ./internal/kafkaserver ./internal/node ./internal/metaclient
+FUZZTIME ?= 20s
+SEEDS    ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint
+.PHONY: help build run test race lint fuzz test-clients test-cluster conformance sim bench completions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -20,3 +25,32 @@ run: build ## one broker on 127.0.0.1:9092, data in ./chronik-data
 
 test: ## all fast tests
 	$(GO) test ./...
+
+race: ## the concurrent packages under the race detector
+	$(GO) test -race -timeout 15m $(RACE)
+
+lint: ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@2026.1 ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	scripts/fuzz.sh $(FUZZTIME)
+
+test-clients: build ## real client libraries against a real node
+	tests/clients/run.sh
+
+test-cluster: build ## shell scripts against real processes, TAP output
+	tests/cluster/run.sh
+
+conformance: ## every answer compared with those recorded from Apache Kafka
+	tests/conformance/run.sh
+
+sim: ## the simulator: SEEDS=n
+	CHRONIK_SEEDS=$(SEEDS) $(GO) test ./internal/sim -count=1 -timeout 0 -v -run 'TestSeeds|TestScorecard'
+
+bench: build ## the micro-benchmarks of the storage and metadata packages
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/wal ./internal/partition ./internal/metalog ./internal/metadata
+
+completions: build ## regenerate completions/
+	scripts/completions.sh
