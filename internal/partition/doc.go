@@ -1,0 +1,30 @@
+// Package partition keeps the logs of the partition replicas of a node.
+//
+// Why: all partitions share one WAL, so that one sync covers them all, however many there are. A partition is a view over it: recent
+// batches are found in the WAL by an index in memory, older ones in segment files of the partition's own, written behind the ack path.
+// An idle partition costs a small struct, no file and no goroutine.
+//
+// Invariants (the rules of data-plane.md that hold here):
+//
+//  1. Segments hold only records below the high watermark, so they are never truncated.
+//  2. The segment end is the synced end named in the last State record. Bytes above it in the files are cut when the segment is opened
+//     after a start, and rebuilt from the WAL.
+//  3. A State replaces the partition's view: start, end, segment end, epochs, producers and all batches not in segments, by value
+//     (carried) or by reference (still in the WAL behind the State's oldest reference). It is built and enqueued under the log's mutex.
+//  4. A WAL slot is recycled strictly oldest first and only when every partition named in it has a durable State behind it that refers
+//     to nothing in it.
+//  5. The log start moves only by a LogStart record that is durable before files go, and is never inferred from what is there. Data
+//     that does not reach down to it is ErrCorrupt.
+//  6. A Drop record is durable before the directory goes; Create writes Reset.
+//  7. Records of a batch are kept verbatim; only base offset, leader epoch and, for log append time, time and CRC are set.
+//  8. Corrupt data is reported, never cut and never served.
+//  9. Index memory, open files, producers and carried bytes are bounded.
+//
+// Concurrency: one mutex per Log guards its fields; offsets that others poll are atomics. No file is read and no lock of the store
+// is taken under it; appending to the WAL is. Store.maint serialises everything that writes or deletes segment files. Lock order:
+// Store.maint, Log.mu, Store.mu, then the WAL's.
+//
+// Files: README.md has the bytes on disk. api.go (types, errors), log.go (the struct, offsets), append.go, read.go, lookup.go (times,
+// epochs, sizes), producer.go (idempotence), record.go (WAL payloads), replay.go (recovery), store.go, maintain.go (Run),
+// materialize.go (WAL to segments, States), recycle.go, retention.go, segment.go and index.go (files).
+package partition
