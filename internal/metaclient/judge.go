@@ -1,0 +1,188 @@
+package metaclient
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// lagTolerated is how far a node's metadata may be behind without being worth a word: entries arrive while we ask.
+const lagTolerated = 1000
+
+// judge turns facts into a status with reasons. It is pure.
+func judge(f *facts) *Status {
+	s := &Status{ClusterID: f.clusterID, Controller: f.controller, Quorum: f.quorum, Findings: []Finding{}}
+	s.Counts.Topics, s.Counts.Partitions = f.topics, len(f.partitions)
+	if f.quorum != nil {
+		for id, end := range f.voterEnds {
+			if n := f.node(id); n.State == NodeMissing && n.Address == "" && end >= 0 {
+				n.State = NodeUp // a voter that is no broker (Kafka's separate controllers) is known by the log alone
+			}
+		}
+		if f.quorum.Leader >= 0 {
+			s.Controller = f.quorum.Leader
+		}
+	}
+	var offline, under, underMin []string
+	tolerates := -1
+	for _, p := range f.partitions {
+		name := fmt.Sprintf("%s-%d", p.topic, p.partition)
+		s.Counts.Replicas += len(p.replicas)
+		for _, id := range p.replicas {
+			f.node(id).Replicas++
+		}
+		if p.leader >= 0 {
+			f.node(p.leader).Leaders++
+		}
+		live := 0
+		for _, id := range p.isr {
+			if f.node(id).State == NodeUp {
+				live++
+			}
+		}
+		minISR, known := f.minISR[p.topic]
+		minISR = min(minISR, len(p.replicas)) // as Kafka does for topics with fewer replicas
+		switch {
+		case p.leader < 0 || f.node(p.leader).State != NodeUp:
+			s.Counts.Offline++
+			offline = append(offline, name)
+		case known && live < minISR:
+			s.Counts.UnderMinISR++
+			underMin = append(underMin, name)
+		}
+		if live < len(p.replicas) {
+			s.Counts.UnderReplicated++
+			under = append(under, name)
+		}
+		if known && len(p.replicas) > minISR && live == minISR {
+			s.Counts.AtMinISR++
+		}
+		if known {
+			spare := max(live-minISR, 0)
+			if tolerates < 0 || spare < tolerates {
+				tolerates = spare
+			}
+		}
+	}
+	s.judgeNodes(f)
+	s.judgeQuorum(f, &tolerates)
+	s.Tolerates = tolerates
+	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written")
+	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused")
+	addPartitionFinding(s, Degraded, without(under, offline, underMin), "too few live replicas", "all are served")
+	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
+		s.Nodes = append(s.Nodes, *f.nodes[id])
+	}
+	slices.SortStableFunc(s.Findings, func(a, b Finding) int { return cmp.Compare(rank(a.Severity), rank(b.Severity)) })
+	s.State = Healthy
+	if len(s.Findings) > 0 {
+		s.State = s.Findings[0].Severity
+	}
+	return s
+}
+
+func rank(s State) int {
+	switch s {
+	case Unavailable:
+		return 0
+	case Degraded:
+		return 1
+	}
+	return 2
+}
+
+// judgeNodes says which nodes are away and gives each its role and lag.
+func (s *Status) judgeNodes(f *facts) {
+	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
+		n := f.nodes[id]
+		n.Role = role(f, s.Controller, id)
+		if end, ok := f.voterEnds[id]; ok && end >= 0 {
+			n.MetadataOffset = end
+			n.MetadataLag = max(0, f.quorum.HighWatermark-end)
+			if n.MetadataLag > lagTolerated {
+				s.add(Degraded, fmt.Sprintf("node %d is %d entries behind in the metadata log", id, n.MetadataLag), "chronikctl status --watch")
+			}
+		}
+		switch n.State {
+		case NodeUnreachable:
+			s.add(Degraded, fmt.Sprintf("node %d at %s does not answer: %s", id, n.Address, n.Error), fmt.Sprintf("start node %d again: chronik-server start --config FILE", id))
+		case NodeFenced:
+			s.add(Degraded, fmt.Sprintf("node %d is fenced: the controller has not heard from it", id), fmt.Sprintf("start node %d again: chronik-server start --config FILE", id))
+		case NodeMissing:
+			s.add(Degraded, fmt.Sprintf("node %d holds replicas or a vote but is not registered", id), fmt.Sprintf("start node %d again: chronik-server start --config FILE", id))
+		}
+	}
+}
+
+func role(f *facts, controller, id int32) string {
+	if f.quorum == nil {
+		if id == controller {
+			return "controller"
+		}
+		return "broker"
+	}
+	switch {
+	case id == controller:
+		return "controller"
+	case slices.Contains(f.quorum.Voters, id):
+		return "voter"
+	}
+	return "observer"
+}
+
+// judgeQuorum checks the voters and lowers the failures tolerated to what they allow.
+func (s *Status) judgeQuorum(f *facts, tolerates *int) {
+	if s.Controller < 0 {
+		s.add(Unavailable, "there is no controller: topics, settings and leaders cannot change", "chronikctl status --watch")
+	}
+	if f.quorum == nil || len(f.quorum.Voters) == 0 {
+		return
+	}
+	live := 0
+	for _, id := range f.quorum.Voters {
+		if n := f.node(id); n.State == NodeUp {
+			live++
+		}
+	}
+	majority := len(f.quorum.Voters)/2 + 1
+	spare := live - majority
+	if spare < 0 {
+		s.add(Unavailable, fmt.Sprintf("only %d of %d voters answer: metadata cannot change", live, len(f.quorum.Voters)), "")
+	}
+	if spare = max(spare, 0); *tolerates < 0 || spare < *tolerates {
+		*tolerates = spare
+	}
+}
+
+func (s *Status) add(severity State, text, next string) {
+	s.Findings = append(s.Findings, Finding{severity, text, next})
+}
+
+func addPartitionFinding(s *Status, severity State, names []string, what, effect string) {
+	if len(names) == 0 {
+		return
+	}
+	const shown = 3
+	list := strings.Join(names[:min(len(names), shown)], ", ")
+	if more := len(names) - shown; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	noun := "partitions have"
+	if len(names) == 1 {
+		noun = "partition has"
+	}
+	topic := names[0][:strings.LastIndexByte(names[0], '-')]
+	s.add(severity, fmt.Sprintf("%d %s %s, %s: %s", len(names), noun, what, effect, list), "chronikctl topic describe "+topic)
+}
+
+func without(names []string, others ...[]string) []string {
+	drop := map[string]bool{}
+	for _, o := range others {
+		for _, n := range o {
+			drop[n] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return drop[n] })
+}

@@ -1,0 +1,312 @@
+package metaclient
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// nodeProbeTimeout bounds how long one silent node can hold up a status.
+const nodeProbeTimeout = 2 * time.Second
+
+// configBatch is how many topics one DescribeConfigs request names.
+const configBatch = 500
+
+// Status is the cluster's state in one value. Fields that the cluster cannot tell are -1.
+type Status struct {
+	ClusterID  string    `json:"clusterId"`
+	State      State     `json:"state"`
+	Tolerates  int       `json:"toleratesFailures"`
+	Controller int32     `json:"controller"`
+	Nodes      []Node    `json:"nodes"`
+	Quorum     *Quorum   `json:"quorum"`
+	Counts     Counts    `json:"counts"`
+	Findings   []Finding `json:"findings"`
+}
+
+// State is the verdict on a cluster.
+type State string
+
+// Healthy: nothing is missing. Degraded: everything is served, with less in reserve. Unavailable: something is not served.
+const (
+	Healthy     State = "HEALTHY"
+	Degraded    State = "DEGRADED"
+	Unavailable State = "UNAVAILABLE"
+)
+
+// NodeState says how a node answers.
+type NodeState string
+
+// The states of a node.
+const (
+	NodeUp          NodeState = "up"
+	NodeFenced      NodeState = "fenced"
+	NodeUnreachable NodeState = "unreachable"
+	NodeMissing     NodeState = "missing" // named by partitions or voters, but not registered
+)
+
+// Node is one member of the cluster, reachable or not.
+type Node struct {
+	ID             int32     `json:"id"`
+	State          NodeState `json:"state"`
+	Role           string    `json:"role"`
+	Rack           string    `json:"rack"`
+	Address        string    `json:"address"`
+	RTTMs          float64   `json:"rttMs"`
+	MetadataOffset int64     `json:"metadataOffset"`
+	MetadataLag    int64     `json:"metadataLag"`
+	Leaders        int       `json:"leaders"`
+	Replicas       int       `json:"replicas"`
+	UsedBytes      int64     `json:"usedBytes"`
+	FreeBytes      int64     `json:"freeBytes"`
+	TotalBytes     int64     `json:"totalBytes"`
+	Error          string    `json:"error,omitempty"`
+}
+
+// Quorum is the state of the metadata log's voters.
+type Quorum struct {
+	Leader        int32   `json:"leader"`
+	Epoch         int32   `json:"epoch"`
+	HighWatermark int64   `json:"highWatermark"`
+	Voters        []int32 `json:"voters"`
+	Observers     []int32 `json:"observers"`
+}
+
+// Counts are sums over all partitions.
+type Counts struct {
+	Topics          int `json:"topics"`
+	Partitions      int `json:"partitions"`
+	Replicas        int `json:"replicas"`
+	UnderReplicated int `json:"underReplicated"`
+	Offline         int `json:"offline"`
+	AtMinISR        int `json:"atMinIsr"`
+	UnderMinISR     int `json:"underMinIsr"`
+}
+
+// Finding is one reason for the verdict and what to do about it.
+type Finding struct {
+	Severity State  `json:"severity"`
+	Text     string `json:"text"`
+	Next     string `json:"next,omitempty"`
+}
+
+// facts is what was read from the cluster; judge makes a Status of it.
+type facts struct {
+	clusterID  string
+	controller int32
+	nodes      map[int32]*Node
+	quorum     *Quorum
+	voterEnds  map[int32]int64
+	partitions []partitionFacts
+	topics     int
+	minISR     map[string]int // nil when not readable
+}
+
+type partitionFacts struct {
+	topic         string
+	partition     int32
+	leader        int32
+	replicas, isr []int32
+	internal      bool
+}
+
+// Status reads the state of the cluster. A node that does not answer is a row, not an error.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	f := &facts{controller: -1, nodes: map[int32]*Node{}}
+	if err := c.readTopology(ctx, f); err != nil {
+		return nil, Explain("read the cluster's state", err)
+	}
+	var wg sync.WaitGroup
+	wg.Add(3)
+	go func() { defer wg.Done(); c.probeNodes(ctx, f) }()
+	go func() { defer wg.Done(); f.quorum, f.voterEnds = c.readQuorum(ctx) }()
+	go func() { defer wg.Done(); f.minISR = c.readMinISR(ctx, f) }()
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, Explain("read the cluster's state", err)
+	}
+	return judge(f), nil
+}
+
+func newNode(id int32) *Node {
+	return &Node{ID: id, State: NodeMissing, RTTMs: -1, MetadataOffset: -1, MetadataLag: -1, UsedBytes: -1, FreeBytes: -1, TotalBytes: -1}
+}
+
+func (f *facts) node(id int32) *Node {
+	n, ok := f.nodes[id]
+	if !ok {
+		n = newNode(id)
+		f.nodes[id] = n
+	}
+	return n
+}
+
+// readTopology reads brokers and partitions from Metadata, and fenced brokers from DescribeCluster where it is known.
+func (c *Client) readTopology(ctx context.Context, f *facts) error {
+	m, err := c.admin.Metadata(ctx)
+	if err != nil {
+		return err
+	}
+	f.clusterID, f.controller = m.Cluster, m.Controller
+	for _, b := range m.Brokers {
+		n := f.node(b.NodeID)
+		n.State, n.Address = NodeUp, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+		if b.Rack != nil {
+			n.Rack = *b.Rack
+		}
+	}
+	for _, t := range m.Topics {
+		if t.Err != nil || t.Topic == MetadataTopic {
+			continue // the metadata log is every node's, and the quorum below tells of it
+		}
+		f.topics++
+		for _, p := range t.Partitions {
+			f.partitions = append(f.partitions, partitionFacts{t.Topic, p.Partition, p.Leader, p.Replicas, p.ISR, t.IsInternal})
+			for _, id := range p.Replicas {
+				f.node(id)
+			}
+		}
+	}
+	req := kmsg.NewPtrDescribeClusterRequest()
+	req.IncludeFencedBrokers = true
+	if resp, err := req.RequestWith(ctx, c.kafka); err == nil && resp.ErrorCode == 0 {
+		for _, b := range resp.Brokers {
+			n := f.node(b.NodeID)
+			n.Address = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+			if b.Rack != nil {
+				n.Rack = *b.Rack
+			}
+			if b.IsFenced {
+				n.State = NodeFenced
+			}
+		}
+	}
+	return nil
+}
+
+// probeNodes asks every registered node directly: does it answer, how fast, how full is its disk.
+func (c *Client) probeNodes(ctx context.Context, f *facts) {
+	var wg sync.WaitGroup
+	for _, n := range f.nodes {
+		if n.State != NodeUp {
+			continue
+		}
+		wg.Go(func() { c.probeNode(ctx, n) })
+	}
+	wg.Wait()
+}
+
+func (c *Client) probeNode(ctx context.Context, n *Node) {
+	ctx, cancel := context.WithTimeout(ctx, nodeProbeTimeout)
+	defer cancel()
+	b := c.kafka.Broker(int(n.ID))
+	if _, err := b.Request(ctx, kmsg.NewPtrApiVersionsRequest()); err != nil {
+		n.State, n.Error = NodeUnreachable, dialCause(err)
+		if errors.Is(err, kerr.SaslAuthenticationFailed) {
+			n.Error = "authentication failed"
+		}
+		return
+	}
+	begin := time.Now() // the second request does not pay for the connection
+	if _, err := b.Request(ctx, kmsg.NewPtrApiVersionsRequest()); err == nil {
+		n.RTTMs = float64(time.Since(begin).Microseconds()) / 1000
+	}
+	resp, err := b.Request(ctx, kmsg.NewPtrDescribeLogDirsRequest())
+	if err != nil {
+		return
+	}
+	for _, d := range resp.(*kmsg.DescribeLogDirsResponse).Dirs {
+		if err := kerr.ErrorForCode(d.ErrorCode); err != nil {
+			n.Error = "log directory " + d.Dir + ": " + Cause(err)
+			continue
+		}
+		n.UsedBytes = max(n.UsedBytes, 0)
+		for _, t := range d.Topics {
+			for _, p := range t.Partitions {
+				n.UsedBytes += p.Size
+			}
+		}
+		if d.TotalBytes > 0 {
+			n.TotalBytes, n.FreeBytes = max(n.TotalBytes, 0)+d.TotalBytes, max(n.FreeBytes, 0)+d.UsableBytes
+		}
+	}
+}
+
+// readQuorum reads the voters of the metadata log; nil where the cluster does not tell.
+func (c *Client) readQuorum(ctx context.Context) (*Quorum, map[int32]int64) {
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	t := kmsg.NewDescribeQuorumRequestTopic()
+	t.Topic = "__cluster_metadata" // the name that Kafka's own tools ask for
+	t.Partitions = append(t.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, c.kafka)
+	if err != nil || resp.ErrorCode != 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, nil
+	}
+	p := resp.Topics[0].Partitions[0]
+	if p.ErrorCode != 0 {
+		return nil, nil
+	}
+	q := &Quorum{Leader: p.LeaderID, Epoch: p.LeaderEpoch, HighWatermark: p.HighWatermark, Voters: []int32{}, Observers: []int32{}}
+	ends := map[int32]int64{}
+	for _, v := range p.CurrentVoters {
+		q.Voters = append(q.Voters, v.ReplicaID)
+		ends[v.ReplicaID] = v.LogEndOffset
+	}
+	for _, o := range p.Observers {
+		q.Observers = append(q.Observers, o.ReplicaID)
+		ends[o.ReplicaID] = o.LogEndOffset
+	}
+	slices.Sort(q.Voters)
+	slices.Sort(q.Observers)
+	return q, ends
+}
+
+// readMinISR reads min.insync.replicas of every topic; nil where that is not allowed or not known.
+func (c *Client) readMinISR(ctx context.Context, f *facts) map[string]int {
+	var names []string
+	for _, p := range f.partitions {
+		if p.partition == 0 {
+			names = append(names, p.topic)
+		}
+	}
+	out := make(map[string]int, len(names))
+	for chunk := range slices.Chunk(names, configBatch) {
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		for _, n := range chunk {
+			r := kmsg.NewDescribeConfigsRequestResource()
+			r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, n, []string{"min.insync.replicas"}
+			req.Resources = append(req.Resources, r)
+		}
+		resp, err := req.RequestWith(ctx, c.kafka)
+		if err != nil {
+			return nil
+		}
+		for _, r := range resp.Resources {
+			for _, cfg := range r.Configs {
+				if v, err := strconv.Atoi(deref(cfg.Value)); err == nil && cfg.Name == "min.insync.replicas" {
+					out[r.ResourceName] = v
+				}
+			}
+		}
+	}
+	return out
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// ensure that the raw client is what kmsg sends through.
+var _ kmsg.Requestor = (*kgo.Client)(nil)
