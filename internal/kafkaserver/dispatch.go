@@ -3,7 +3,9 @@ package kafkaserver
 import (
 	"context"
 	"fmt"
-	"time"
+	"math"
+	"slices"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -19,13 +21,19 @@ type api struct {
 	serveMin int16
 	// maxBytes bounds the frame; 0 means defaultFrameBytes.
 	maxBytes int
-	// async: the handler runs on the reader while it drains the socket and must not block. Produce only.
-	async bool
 	// private keys are listed only to clients whose software name starts with "chronik".
 	private bool
+	// raw handlers read the body themselves, write their response themselves and complete the request's slot, perhaps later (Produce,
+	// Fetch). An error closes the connection.
+	raw func(s *Server, r *request, body []byte) error
 
 	// handle decodes body (already walked and found sound) and runs the handler; set by register.
 	handle func(s *Server, r *request, body []byte) (kmsg.Response, error)
+
+	// Filled by add.
+	schemas  []*walkFields // by version, from serveMin on
+	flexFrom int16         // first flexible version
+	lastSize atomic.Int64  // size of the last response: the next one's buffer
 }
 
 // apis is filled by init functions and constant afterwards.
@@ -33,7 +41,7 @@ var apis [maxAPIKey + 1]*api
 
 // register makes h the handler of an API. It is called from the init function of the API's file:
 //
-//	func init() { register(api{key: kmsg.Heartbeat, min: 0, max: 4}, (*Server).handleHeartbeat) }
+//	func init() { register(&api{key: kmsg.Heartbeat, min: 0, max: 4}, (*Server).handleHeartbeat) }
 //
 // The handler gets a decoded request that it owns; byte slices in it alias the frame and die when the handler returns (strings are
 // copies). It returns the response, whose version the framework sets, or nil when nothing is to be sent. It runs in the connection's
@@ -41,7 +49,7 @@ var apis [maxAPIKey + 1]*api
 func register[Q any, P interface {
 	*Q
 	kmsg.Request
-}](a api, h func(s *Server, r *request, req P) kmsg.Response) {
+}](a *api, h func(s *Server, r *request, req P) kmsg.Response) {
 	a.handle = func(s *Server, r *request, body []byte) (kmsg.Response, error) {
 		req := P(new(Q))
 		req.SetVersion(r.version)
@@ -53,8 +61,8 @@ func register[Q any, P interface {
 	add(a)
 }
 
-// add puts a finished entry into the table.
-func add(a api) {
+// add puts a finished entry into the table. It is called while the package initialises; what it panics on is found by any test.
+func add(a *api) {
 	k := int(a.key)
 	if k < 0 || k > maxAPIKey || apis[k] != nil {
 		panic(fmt.Sprintf("kafkaserver: API key %d registered twice or out of range", k))
@@ -65,22 +73,50 @@ func add(a api) {
 	if a.maxBytes == 0 {
 		a.maxBytes = defaultFrameBytes
 	}
-	apis[k] = &a
+	a.flexFrom = math.MaxInt16
+	for v := a.max; v >= a.serveMin; v-- {
+		f, err := compileSchema(int16(a.key), v)
+		if err != nil {
+			panic("kafkaserver: " + err.Error())
+		}
+		a.schemas = append(a.schemas, f)
+		if f.flex {
+			a.flexFrom = v
+		}
+	}
+	slices.Reverse(a.schemas)
+	apis[k] = a
 }
 
-// request is one request being served: what a handler may know about who asked and how.
+// lookup returns the API that serves a key and version, nil when none does.
+func lookup(key, version int16) *api {
+	if key < 0 || key > maxAPIKey {
+		return nil
+	}
+	a := apis[key]
+	if a == nil || version < a.serveMin || version > a.max {
+		return nil
+	}
+	return a
+}
+
+// flexibleHeader reports whether a request's header ends with tagged fields.
+func flexibleHeader(key, version int16) bool {
+	a := lookup(key, version)
+	return a != nil && version >= a.flexFrom
+}
+
+// request is one request being served: what a handler may know about who asked and how. It is valid until the handler returns.
 type request struct {
-	ctx      context.Context // done when the connection is closed, its peer is gone, or the server stops
+	ctx      context.Context // done when the connection is over, its peer is gone, or the server stops
 	key      int16
 	version  int16
 	corrID   int32
 	clientID *string // as sent; nil when null
 	host     string  // the peer's address without the port
-	listener string  // name of the listener it came in by
-	received time.Time
-
-	conn *conn
-	slot *slot // the response's place in the connection's order
+	listener *Listener
+	conn     *conn
+	slot     uint64 // the response's place in the connection's order
 }
 
 // clientName is the client id for logs and group members; "" when null.
@@ -93,11 +129,11 @@ func (r *request) clientName() string {
 
 // decodeRequest reads body into req. kmsg's reader is safe here only because the walker has accepted body first.
 func decodeRequest(req kmsg.Request, body []byte) error {
-	if u, ok := req.(kmsg.UnsafeReadFrom); ok && aliasable(req.Key()) {
-		return u.UnsafeReadFrom(body)
+	if err := req.ReadFrom(body); err != nil {
+		return errBody
 	}
-	return req.ReadFrom(body)
+	if m, ok := req.(*kmsg.MetadataRequest); ok && m.Version < 4 {
+		m.AllowAutoTopicCreation = true // Kafka's default for versions without the field; kmsg says false
+	}
+	return nil
 }
-
-// aliasable reports whether the strings of a decoded request may alias the frame: only where the handler keeps none of them.
-func aliasable(key int16) bool { return key == int16(kmsg.Produce) }

@@ -3,12 +3,16 @@ package kafkaserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 )
+
+// lingerOnClose is how long a connection that ends waits for responses that are still to come, and Shutdown for all connections.
+const lingerOnClose = time.Second
 
 // Deps is what the server works on. All of it outlives the server.
 type Deps struct {
@@ -47,13 +51,168 @@ type Server struct {
 	ctx    context.Context // done when the server stops
 	cancel context.CancelFunc
 
-	mu    sync.Mutex // guards conns, perIP
-	conns map[*conn]struct{}
-	perIP map[string]int
-	wg    sync.WaitGroup // connections and listeners
+	now         atomic.Int64 // coarse clock, nanoseconds; janitor
+	frameBudget *byteBudget
+	fetchBudget *byteBudget
+	sessions    *fetchSessions
+	stats       counters
 
-	closing atomic.Bool
+	mu      sync.Mutex // guards the rest
+	conns   map[*conn]struct{}
+	perIP   map[string]int
+	serving []Listener
+	closed  bool
+	wg      sync.WaitGroup // connections
 }
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("kafka server closed")
+
+// New makes a server. It listens nowhere before Serve.
+func New(d Deps, l Limits) (*Server, error) {
+	if d.Logger == nil {
+		return nil, fmt.Errorf("make kafka server: no logger")
+	}
+	l = l.withDefaults()
+	s := &Server{deps: d, limits: l, log: d.Logger, frameBudget: newBudget(l.InFlightBytes), fetchBudget: newBudget(l.FetchBytes),
+		sessions: newFetchSessions(maxFetchSessions), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
+	s.now.Store(time.Now().UnixNano())
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Serve accepts connections on all listeners until Shutdown (then it returns ErrServerClosed) or until one of them fails.
+func (s *Server) Serve(listeners ...Listener) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrServerClosed
+	}
+	s.serving = append(s.serving, listeners...)
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	go s.janitor(ctx)
+	errs := make(chan error, len(listeners))
+	for i := range listeners {
+		go func() { errs <- s.accept(&listeners[i]) }()
+	}
+	err := <-errs
+	for i := range listeners {
+		_ = listeners[i].Net.Close() // ends the other accept loops; closed already after Shutdown
+	}
+	for range len(listeners) - 1 {
+		<-errs
+	}
+	return err
+}
+
+// accept is one listener's loop.
+func (s *Server) accept(l *Listener) error {
+	var pause time.Duration
+	for {
+		nc, err := l.Net.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.start(l, nc)
+		case s.ctx.Err() != nil:
+			return ErrServerClosed
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept on %s: %w", l.Net.Addr(), err)
+		default:
+			// Out of descriptors, or a connection that died in the queue: go on, but do not spin.
+			pause = min(max(2*pause, time.Millisecond), time.Second)
+			s.log.Warn("accept failed", "listener", l.Name, "err", err, "retry_ms", pause.Milliseconds())
+			select {
+			case <-time.After(pause):
+			case <-s.ctx.Done():
+			}
+		}
+	}
+}
+
+// start gives a new connection its goroutine, or closes it when there are too many.
+func (s *Server) start(l *Listener, nc net.Conn) {
+	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
+	if err != nil {
+		host = nc.RemoteAddr().String()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.conns) >= s.limits.MaxConnections || s.perIP[host] >= s.limits.MaxPerIP {
+		s.stats.refused.Add(1)
+		_ = nc.Close() // nothing to be done about a failing close
+		return
+	}
+	c, err := newConn(s, l, nc, host)
+	if err != nil {
+		s.stats.refused.Add(1)
+		_ = nc.Close()
+		return
+	}
+	s.stats.accepted.Add(1)
+	s.conns[c] = struct{}{}
+	s.perIP[host]++
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		err := c.run()
+		s.gone(c, err)
+	}()
+}
+
+// gone takes a connection that has ended off the books.
+func (s *Server) gone(c *conn, err error) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	if s.perIP[c.host]--; s.perIP[c.host] <= 0 {
+		delete(s.perIP, c.host)
+	}
+	s.mu.Unlock()
+	if clientsFault(err) {
+		s.stats.closed.Add(1)
+		s.log.Debug("connection closed", "peer", c.host, "client", printable(c.req.clientName()), "err", err)
+	}
+}
+
+// Shutdown stops accepting, lets requests in progress finish for about a second, closes all connections and waits for them.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	listeners := s.serving
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	s.cancel()
+	for i := range listeners {
+		_ = listeners[i].Net.Close() // closed already when Serve ended by itself
+	}
+	for _, c := range conns {
+		c.end(errServerStops)
+	}
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("shut down kafka server: %w", ctx.Err())
+	}
+}
+
+// clientsFault reports whether a connection ended by something that its client did, rather than by either side's leaving.
+func clientsFault(err error) bool {
+	for _, e := range []error{errFrameSize, errHeader, errUnknownKey, errVersion, errBody, errBodyTooBig, errSlowFrame, errSlowReader,
+		errNoMemory, errAcksZero} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

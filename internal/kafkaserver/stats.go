@@ -1,0 +1,53 @@
+package kafkaserver
+
+import "sync/atomic"
+
+// Stats is a snapshot of the server's counters.
+type Stats struct {
+	Connections   int
+	Accepted      int64
+	Refused       int64 // over a limit of connections
+	Closed        int64 // ended by the server: malformed input, timeouts, limits
+	BytesIn       int64
+	FrameBytes    int64 // held by read buffers now
+	FetchBytes    int64 // held by fetch responses now
+	FetchSessions int
+	Requests      map[int16]int64 // by API key; -1: keys not served
+}
+
+// counters are the server's own.
+type counters struct {
+	accepted, refused, closed atomic.Int64
+	bytesIn                   atomic.Int64
+	requests                  [maxAPIKey + 2]atomic.Int64 // the last: not served
+}
+
+func (c *counters) countRequest(key int16) {
+	if key < 0 || key > maxAPIKey || apis[key] == nil {
+		key = maxAPIKey + 1
+	}
+	c.requests[key].Add(1)
+}
+
+// Stats returns the counters at this moment.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	n := len(s.conns)
+	s.mu.Unlock()
+	st := Stats{
+		Connections: n,
+		Accepted:    s.stats.accepted.Load(), Refused: s.stats.refused.Load(), Closed: s.stats.closed.Load(),
+		BytesIn: s.stats.bytesIn.Load(), FrameBytes: s.frameBudget.inUse(), FetchBytes: s.fetchBudget.inUse(),
+		Requests: map[int16]int64{},
+	}
+	for k := range s.stats.requests {
+		if v := s.stats.requests[k].Load(); v > 0 {
+			key := int16(k)
+			if k > maxAPIKey {
+				key = -1
+			}
+			st.Requests[key] = v
+		}
+	}
+	return st
+}
