@@ -149,7 +149,7 @@ func unlz4(dst, src []byte, limit int) ([]byte, error) {
 }
 
 func unzstd(dst, src []byte, limit int) ([]byte, error) {
-	class := bits.Len(uint(max(limit, 1<<16) - 1))
+	class := bits.Len(uint(max(len(dst)+limit, 1<<16)))
 	d := zstdDecoders[class].Load()
 	if d == nil {
 		var err error
