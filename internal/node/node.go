@@ -1,0 +1,245 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chronik-io/chronik/internal/config"
+	"github.com/chronik-io/chronik/internal/membership"
+	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/metalog"
+	"github.com/chronik-io/chronik/internal/vfs"
+)
+
+// ExitFatal is the exit code of a node that stopped because its disk or its state cannot be trusted.
+const ExitFatal = 3
+
+// Options configures Start.
+type Options struct {
+	Config  *config.Config
+	Logger  *slog.Logger
+	Started time.Time // when the process began, for the time to ready
+	// Exit ends the process after a fatal error; os.Exit when nil.
+	Exit func(code int)
+}
+
+// Node is a running server.
+type Node struct {
+	o       Options
+	c       *config.Config
+	logger  *slog.Logger
+	nonce   uint64
+	id      Identity
+	ports   listeners
+	meta    *metalog.Log
+	members *membership.Membership
+	claims  chan membership.Claim
+	leads   chan uint64 // epochs in which this node began to serve as controller
+	broken  atomic.Pointer[error]
+	serving atomic.Bool
+	readyMs int64
+	stops   []stop // in start order
+}
+
+// stop undoes one step of the start.
+type stop struct {
+	name string
+	fn   func(context.Context) error
+}
+
+// Start runs a node and returns when it serves.
+func Start(ctx context.Context, o Options) (*Node, error) {
+	if o.Exit == nil {
+		o.Exit = os.Exit
+	}
+	if o.Started.IsZero() {
+		o.Started = time.Now()
+	}
+	if o.Config.Nodes() > 1 {
+		return nil, fmt.Errorf("start %d nodes: %w: a cluster has one node", o.Config.Nodes(), ErrNotSupported)
+	}
+	tuneMemory()
+	n := &Node{o: o, c: o.Config, logger: o.Logger, claims: make(chan membership.Claim, 1), leads: make(chan uint64, 1)}
+	if err := n.start(ctx); err != nil {
+		within, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return nil, errors.Join(err, n.Stop(within))
+	}
+	return n, nil
+}
+
+// onStop registers what undoes the step just taken.
+func (n *Node) onStop(name string, fn func(context.Context) error) {
+	n.stops = append(n.stops, stop{name, fn})
+}
+
+// start is the start order of a node.
+func (n *Node) start(ctx context.Context) error {
+	if err := n.openDirectory(); err != nil {
+		return err
+	}
+	if err := n.bind(); err != nil {
+		return err
+	}
+	if err := n.identify(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// openDirectory creates the data directory and takes its lock.
+func (n *Node) openDirectory() error {
+	lock, err := lockDirectory(n.c.DataDir)
+	if err != nil {
+		return err
+	}
+	n.onStop("lock", func(context.Context) error { return lock.Close() })
+	return nil
+}
+
+// lockDirectory creates a data directory, durably, and locks it.
+func lockDirectory(dir string) (*vfs.Lock, error) {
+	if err := vfs.OS.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create data directory: %w", err)
+	}
+	if err := vfs.OS.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+		return nil, fmt.Errorf("create data directory: %w", err)
+	}
+	lock, err := vfs.LockDir(dir)
+	var held *vfs.LockedError
+	if errors.As(err, &held) {
+		return nil, fmt.Errorf("data directory %s is in use by the process with pid %d: stop it, or choose another with --data-dir: %w", dir, held.PID, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	return lock, nil
+}
+
+// Format gives a directory its identity without starting a node.
+func Format(c *config.Config, clusterID string) (Identity, error) {
+	lock, err := lockDirectory(c.DataDir)
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := openIdentity(vfs.OS, c.DataDir, c.NodeID, clusterID)
+	return id, errors.Join(err, lock.Close())
+}
+
+// bind takes the ports before anything is written.
+func (n *Node) bind() error {
+	ports, err := listen(n.c)
+	if err != nil {
+		return err
+	}
+	n.ports = ports
+	n.onStop("ports", func(context.Context) error { return ports.close() })
+	go refuseAll(ports.wal)
+	return nil
+}
+
+// identify reads or mints who this node is.
+func (n *Node) identify() error {
+	var err error
+	if n.id, err = openIdentity(vfs.OS, n.c.DataDir, n.c.NodeID, ""); err != nil {
+		return err
+	}
+	n.nonce, err = newNonce()
+	return err
+}
+
+// newNonce draws what tells this process from every other one.
+func newNonce() (uint64, error) {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return 0, fmt.Errorf("draw boot nonce: %w", err)
+	}
+	return binary.LittleEndian.Uint64(b[:]) | 1, nil // never zero, which means none
+}
+
+// self is this node as a member of the metadata log.
+func (n *Node) self() metadata.Voter {
+	return metadata.Voter{NodeID: n.id.NodeID, DiskID: n.id.DiskID}
+}
+
+// fatal ends the process: what is on the disk, or in memory, cannot be trusted. Nothing is written, nothing is closed.
+func (n *Node) fatal(err error) {
+	n.broken.Store(&err)
+	n.serving.Store(false)
+	n.logger.Error("fatal: stopping at once", "error", err)
+	n.o.Exit(ExitFatal)
+}
+
+// healthy is nil unless the node has met a fatal error.
+func (n *Node) healthy() error {
+	if err := n.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+var errNotServing = errors.New("not serving")
+
+// ready is nil when the node serves.
+func (n *Node) ready() error {
+	if err := n.healthy(); err != nil {
+		return err
+	}
+	if !n.serving.Load() {
+		return errNotServing
+	}
+	return nil
+}
+
+// ReadyAttrs describes the serving node: addresses, identity, and milliseconds since the start.
+func (n *Node) ReadyAttrs() []any {
+	http := config.HTTPOff
+	if n.ports.http != nil {
+		http = n.ports.http.Addr().String()
+	}
+	return []any{
+		"kafka", n.ports.kafka.Addr().String(), "wal", n.ports.wal.Addr().String(), "raft", n.ports.raft.Addr().String(), "http", http,
+		"node", n.id.NodeID, "cluster", n.id.ClusterID, "data", n.c.DataDir, "pid", os.Getpid(), "ms", n.readyMs,
+	}
+}
+
+// Stop ends the node gracefully, in the opposite order of its start.
+func (n *Node) Stop(ctx context.Context) error {
+	n.serving.Store(false)
+	var errs []error
+	for i := len(n.stops) - 1; i >= 0; i-- {
+		s := n.stops[i]
+		done := make(chan error, 1)
+		go func() { done <- s.fn(ctx) }()
+		select {
+		case err := <-done:
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
+			}
+		case <-ctx.Done():
+			return errors.Join(append(errs, fmt.Errorf("%s: %w", s.name, ErrStopTimeout))...)
+		}
+	}
+	n.stops = nil
+	return errors.Join(errs...)
+}
+
+// together runs steps of the start side by side and returns all of their errors.
+func together(steps ...func() error) error {
+	errs := make([]error, len(steps))
+	var wg sync.WaitGroup
+	for i, step := range steps {
+		wg.Go(func() { errs[i] = step() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
