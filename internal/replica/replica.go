@@ -1,0 +1,387 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/recordbatch"
+)
+
+// Errors of this package; match with errors.Is.
+var (
+	// ErrNotLeader: this node does not lead the partition, or no longer; another broker does, or will.
+	ErrNotLeader = errors.New("not the leader of the partition")
+	// ErrFencedLeaderEpoch: the request names a leader epoch below the current one.
+	ErrFencedLeaderEpoch = errors.New("leader epoch is older than the current one")
+	// ErrUnknownLeaderEpoch: the request names a leader epoch that this node has not heard of yet.
+	ErrUnknownLeaderEpoch = errors.New("leader epoch is newer than the one known here")
+	// ErrNotEnoughReplicas: fewer replicas are in sync than min.insync.replicas; nothing was appended.
+	ErrNotEnoughReplicas = errors.New("not enough in-sync replicas")
+	// ErrNotEnoughReplicasAfterAppend: as above, but the record is in the log.
+	ErrNotEnoughReplicasAfterAppend = errors.New("not enough in-sync replicas after the append")
+	// ErrTimeout: the record was appended but not committed in time.
+	ErrTimeout = errors.New("not committed in time")
+	// ErrOffline: the partition's log could not be opened or created on this node.
+	ErrOffline = errors.New("partition is offline on this node")
+	// ErrHighWatermarkUnknown: a new leader has not yet committed up to where its epoch began (R17).
+	ErrHighWatermarkUnknown = errors.New("high watermark not known yet")
+)
+
+// Replica is this node's replica of one partition.
+type Replica struct {
+	id    partition.ID
+	topic string
+	set   *Set
+	log   *partition.Log // nil: offline
+
+	epoch       atomic.Int32 // leader epoch of the image
+	leader      atomic.Int32 // broker id, or metadata.NoLeader
+	leads       atomic.Bool  // this node leads in epoch
+	uncommitted atomic.Bool  // leader whose high watermark is below epochStart
+	epochStart  int64        // log end when this node began to lead; set before leads
+
+	mu      sync.Mutex // guards the rest
+	state   *metadata.Partition
+	minISR  int
+	dropped bool
+	all     waitQueue   // acks=all: wait for the high watermark
+	own     waitQueue   // acks=1: wait for the own durable end
+	watches *fetchWatch // fetches that wait
+}
+
+// ID names the partition.
+func (r *Replica) ID() partition.ID { return r.id }
+
+// Topic is the topic's name.
+func (r *Replica) Topic() string { return r.topic }
+
+// Log is the replica's log; nil while the replica is offline.
+func (r *Replica) Log() *partition.Log { return r.log }
+
+// LeaderEpoch is the leader epoch that this node knows of.
+func (r *Replica) LeaderEpoch() int32 { return r.epoch.Load() }
+
+// Leader is the broker that leads, as far as this node knows; metadata.NoLeader if none.
+func (r *Replica) Leader() int32 { return r.leader.Load() }
+
+// Leads reports whether this node leads the partition.
+func (r *Replica) Leads() bool { return r.leads.Load() }
+
+// CheckLeader is nil if this node leads and the client's idea of the leader epoch (-1: none) is the same.
+func (r *Replica) CheckLeader(clientEpoch int32) error {
+	if clientEpoch >= 0 {
+		switch epoch := r.epoch.Load(); {
+		case clientEpoch < epoch:
+			return ErrFencedLeaderEpoch
+		case clientEpoch > epoch:
+			return ErrUnknownLeaderEpoch
+		}
+	}
+	if !r.leads.Load() {
+		return ErrNotLeader
+	}
+	if r.log == nil {
+		return ErrOffline
+	}
+	return nil
+}
+
+// Start is the log start offset.
+func (r *Replica) Start() int64 { return r.log.Start() }
+
+// End is the log end offset.
+func (r *Replica) End() int64 { return r.log.End() }
+
+// HighWatermark is the end of what is committed.
+func (r *Replica) HighWatermark() int64 { return r.log.HighWatermark() }
+
+// LastStableOffset is the end of what a read_committed consumer may read. There are no transactions yet, so nothing is held back.
+func (r *Replica) LastStableOffset() int64 { return r.log.HighWatermark() }
+
+// CheckHighWatermark is ErrHighWatermarkUnknown while a new leader must not answer for the latest offset (R17).
+func (r *Replica) CheckHighWatermark() error {
+	if r.uncommitted.Load() {
+		return ErrHighWatermarkUnknown
+	}
+	return nil
+}
+
+// Append adds one checked batch for a client, as leader of the epoch it returns. The record is neither durable nor committed yet: see
+// Await. acksAll asks for enough in-sync replicas first.
+func (r *Replica) Append(batch []byte, info recordbatch.Info, nowMs int64, acksAll bool) (partition.AppendResult, int32, error) {
+	epoch := r.epoch.Load()
+	if err := r.CheckLeader(-1); err != nil {
+		return partition.AppendResult{}, epoch, err
+	}
+	if acksAll && !r.enoughISR() {
+		return partition.AppendResult{}, epoch, ErrNotEnoughReplicas
+	}
+	res, err := r.log.Append(batch, partition.AppendOptions{Info: info, LeaderEpoch: epoch, NowMs: nowMs})
+	if errors.Is(err, partition.ErrStaleLeaderEpoch) || errors.Is(err, partition.ErrDropped) {
+		err = fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
+	return res, epoch, err
+}
+
+// enoughISR reports whether as many replicas are in sync as the topic asks for. A topic with fewer replicas than that asks for all.
+func (r *Replica) enoughISR() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.state.ISR) >= min(r.minISR, len(r.state.Replicas))
+}
+
+// Await calls w.Done when everything below end, appended in epoch, is committed (all), or durable here (not all), or will not be. It
+// does not wait longer than until deadlineMs, Unix time.
+func (r *Replica) Await(w *Waiter, epoch int32, end int64, all bool, deadlineMs int64) {
+	r.mu.Lock()
+	if !r.leads.Load() || r.epoch.Load() != epoch || r.dropped {
+		r.mu.Unlock()
+		finish(w, ErrNotLeader)
+		return
+	}
+	reached := r.log.HighWatermark()
+	if !all {
+		reached = r.log.DurableEnd()
+	}
+	if reached >= end {
+		r.mu.Unlock()
+		finish(w, nil)
+		return
+	}
+	w.end, w.deadlineMs = end, deadlineMs
+	if all {
+		r.all.add(w)
+	} else {
+		r.own.add(w)
+	}
+	r.mu.Unlock()
+}
+
+// AppendInternal adds a batch of the cluster's own (group state) as leader of epoch. done is called once when it is committed or will
+// not be; not at all when AppendInternal fails. The batch may be reused when it returns.
+func (r *Replica) AppendInternal(batch []byte, epoch int32, done func(error)) error {
+	if err := r.checkEpoch(epoch); err != nil {
+		return err
+	}
+	info, err := recordbatch.Validate(batch, recordbatch.Limits{Internal: true})
+	if err != nil {
+		return fmt.Errorf("append to %s-%d: %w", r.topic, r.id.Partition, err)
+	}
+	if !r.enoughISR() {
+		return ErrNotEnoughReplicas
+	}
+	now := r.set.o.Now().UnixMilli()
+	res, err := r.log.Append(batch, partition.AppendOptions{Info: info, LeaderEpoch: epoch, NowMs: now})
+	if err != nil {
+		return fmt.Errorf("append to %s-%d: %w", r.topic, r.id.Partition, err)
+	}
+	w := &Waiter{Done: DoneFunc(func(_ *Waiter, err error) { done(err) })}
+	r.Await(w, epoch, res.LastOffset+1, true, now+r.set.o.InternalTimeout.Milliseconds())
+	return nil
+}
+
+// checkEpoch is nil if this node leads in exactly that epoch.
+func (r *Replica) checkEpoch(epoch int32) error {
+	if r.log == nil {
+		return ErrOffline
+	}
+	if !r.leads.Load() || r.epoch.Load() != epoch {
+		return fmt.Errorf("%s-%d in epoch %d: %w", r.topic, r.id.Partition, epoch, ErrNotLeader)
+	}
+	return nil
+}
+
+// Bounds are the log start and end offsets, for the leader of epoch.
+func (r *Replica) Bounds(epoch int32) (start, end int64, err error) {
+	if err := r.checkEpoch(epoch); err != nil {
+		return 0, 0, err
+	}
+	return r.log.Start(), r.log.End(), nil
+}
+
+// AwaitHighWatermark waits until the high watermark has reached offset.
+func (r *Replica) AwaitHighWatermark(ctx context.Context, epoch int32, offset int64) error {
+	if err := r.checkEpoch(epoch); err != nil {
+		return err
+	}
+	result := make(chan error, 1)
+	w := &Waiter{Done: DoneFunc(func(_ *Waiter, err error) { result <- err })}
+	r.Await(w, epoch, offset, true, r.set.o.Now().Add(time.Hour).UnixMilli())
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err() // the waiter is called later, into the channel's place
+	}
+}
+
+// ReadCommitted appends whole batches below the high watermark to dst, the first holding from, at least one if there is one.
+func (r *Replica) ReadCommitted(epoch int32, dst []byte, from int64, maxBytes int) ([]byte, error) {
+	if err := r.checkEpoch(epoch); err != nil {
+		return dst, err
+	}
+	return r.log.Read(dst, from, r.log.HighWatermark(), maxBytes, true)
+}
+
+// AdvanceStart moves the log start (DeleteRecords, or the cleaning of group state); -1 means the high watermark. It returns the log
+// start when that is durable. Offsets above the high watermark are partition.ErrOutOfRange.
+func (r *Replica) AdvanceStart(offset int64) (int64, error) {
+	if err := r.CheckLeader(-1); err != nil {
+		return 0, err
+	}
+	hw := r.log.HighWatermark()
+	if offset == -1 {
+		offset = hw
+	}
+	if offset < 0 || offset > hw {
+		return 0, fmt.Errorf("delete records of %s-%d below %d, high watermark %d: %w", r.topic, r.id.Partition, offset, hw,
+			partition.ErrOutOfRange)
+	}
+	if err := r.log.AdvanceStart(offset); err != nil {
+		return 0, err
+	}
+	return r.log.Start(), nil
+}
+
+// durable is the log's hook: everything below end is on this node's disk. It runs on the WAL's completion goroutine.
+func (r *Replica) durable(end int64) {
+	r.mu.Lock()
+	if !r.leads.Load() {
+		r.mu.Unlock()
+		return
+	}
+	own := r.own.takeUpTo(end)
+	all, moved := r.commitLocked(end)
+	if moved {
+		r.wakeLocked()
+	}
+	r.mu.Unlock()
+	finish(own, nil)
+	finish(all, nil)
+}
+
+// commitLocked raises the high watermark as far as the ISR allows and takes the waiters that it passes.
+func (r *Replica) commitLocked(durableEnd int64) (*Waiter, bool) {
+	hw, ok := r.committed(durableEnd)
+	if !ok || hw <= r.log.HighWatermark() {
+		return nil, false
+	}
+	r.log.SetHighWatermark(hw)
+	if r.uncommitted.Load() && hw >= r.epochStart {
+		r.uncommitted.Store(false)
+	}
+	return r.all.takeUpTo(hw), true
+}
+
+// committed is the smallest durable end over the ISR; false when it is not known. While the ISR is this node alone that is its own end.
+func (r *Replica) committed(durableEnd int64) (int64, bool) {
+	if len(r.state.ISR) != 1 || r.state.ISR[0] != r.set.o.NodeID || min(r.minISR, len(r.state.Replicas)) > 1 {
+		return 0, false
+	}
+	return durableEnd, true
+}
+
+func (r *Replica) watch(n *fetchWatch) {
+	r.mu.Lock()
+	n.next = r.watches
+	if n.next != nil {
+		n.next.prev = n
+	}
+	r.watches = n
+	r.mu.Unlock()
+}
+
+func (r *Replica) unwatch(n *fetchWatch) {
+	r.mu.Lock()
+	if n.prev != nil {
+		n.prev.next = n.next
+	} else {
+		r.watches = n.next
+	}
+	if n.next != nil {
+		n.next.prev = n.prev
+	}
+	r.mu.Unlock()
+}
+
+func (r *Replica) wakeLocked() {
+	for n := r.watches; n != nil; n = n.next {
+		n.w.wake()
+	}
+}
+
+// update takes over the partition's state from a new image. leads says whether this node may lead now.
+func (r *Replica) update(state *metadata.Partition, minISR int, leads bool) error {
+	r.mu.Lock()
+	changed := r.epoch.Load() != state.LeaderEpoch || r.leads.Load() != leads
+	var lost *Waiter
+	var lostOwn *Waiter
+	if changed {
+		r.leads.Store(false) // appends of the old epoch end here
+		lost, lostOwn = r.all.takeAll(), r.own.takeAll()
+	}
+	r.state, r.minISR = state, minISR
+	r.leader.Store(state.Leader)
+	r.epoch.Store(state.LeaderEpoch)
+	r.mu.Unlock()
+	finish(lost, ErrNotLeader)
+	finish(lostOwn, ErrNotLeader)
+	if r.log == nil {
+		return nil
+	}
+	if changed && leads {
+		if err := r.lead(state.LeaderEpoch); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	all, _ := r.commitLocked(r.log.DurableEnd())
+	r.wakeLocked()
+	r.mu.Unlock()
+	finish(all, nil)
+	return nil
+}
+
+// lead begins to lead in epoch.
+func (r *Replica) lead(epoch int32) error {
+	if err := r.log.SetLeaderEpoch(epoch); err != nil {
+		return fmt.Errorf("lead %s-%d in epoch %d: %w", r.topic, r.id.Partition, epoch, err)
+	}
+	r.mu.Lock()
+	r.epochStart = r.log.End()
+	r.uncommitted.Store(r.log.HighWatermark() < r.epochStart)
+	r.leads.Store(true)
+	r.mu.Unlock()
+	return nil
+}
+
+// expire ends the waits whose time is over.
+func (r *Replica) expire(nowMs int64) {
+	r.mu.Lock()
+	if r.all.first == nil && r.own.first == nil {
+		r.mu.Unlock()
+		return
+	}
+	all, own := r.all.takeExpired(nowMs), r.own.takeExpired(nowMs)
+	r.mu.Unlock()
+	finish(all, ErrTimeout)
+	finish(own, ErrTimeout)
+}
+
+// drop ends all waits; the replica is out of the table and its log is about to go.
+func (r *Replica) drop() {
+	r.mu.Lock()
+	r.leads.Store(false)
+	r.dropped = true
+	all, own := r.all.takeAll(), r.own.takeAll()
+	r.wakeLocked()
+	r.mu.Unlock()
+	finish(all, ErrNotLeader)
+	finish(own, ErrNotLeader)
+}
