@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/chronik-io/chronik/internal/uuid"
@@ -13,24 +14,30 @@ import (
 const maxTopicName = 249
 
 // CheckTopicName says whether a topic can have this name: 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', and not "." or "..".
-// The error is ErrTopicName with a reason in Kafka's words.
+// The error is ErrTopicName with the reason.
 func CheckTopicName(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: Topic name is invalid: the empty string is not allowed", ErrTopicName)
+		return fmt.Errorf("%w: the empty string is not allowed", ErrTopicName)
 	case name == "." || name == "..":
-		return fmt.Errorf("%w: Topic name is invalid: '%s' is not allowed", ErrTopicName, name)
+		return fmt.Errorf("%w: '%s' is not allowed", ErrTopicName, name)
 	case len(name) > maxTopicName:
-		return fmt.Errorf("%w: Topic name is invalid: the length of '%.64s...' is longer than the max allowed length %d", ErrTopicName, name, maxTopicName)
+		return fmt.Errorf("%w: the length of '%.64s...' is longer than the max allowed length %d", ErrTopicName, name, maxTopicName)
 	}
 	for i := 0; i < len(name); i++ {
 		c := name[i]
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
-			return fmt.Errorf("%w: Topic name is invalid: %q contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", ErrTopicName, name)
+			return fmt.Errorf("%w: %q contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", ErrTopicName, name)
 		}
 	}
 	return nil
 }
+
+// canCollide reports whether another name may look the same to metric systems, which write '_' for '.'.
+func canCollide(name string) bool { return strings.ContainsAny(name, "._") }
+
+// unify is what the names that collide with this one have in common.
+func unify(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 func (e *TopicCreated) apply(b *Batch) error {
 	if err := CheckTopicName(e.Name); err != nil {
@@ -44,6 +51,9 @@ func (e *TopicCreated) apply(b *Batch) error {
 	}
 	if _, ok := b.topics.get([]byte(e.Name)); ok {
 		return errors.New("the topic exists")
+	}
+	if other, ok := b.collisions.get([]byte(unify(e.Name))); ok {
+		return fmt.Errorf("the name collides with %q", other)
 	}
 	if b.topicByID(e.TopicID) != nil {
 		return fmt.Errorf("topic id %s is in use", e.TopicID)
@@ -68,6 +78,9 @@ func (e *TopicCreated) apply(b *Batch) error {
 	}
 	b.created[t.ID] = true
 	b.putTopic(t)
+	if canCollide(t.Name) {
+		b.collisions.put([]byte(unify(t.Name)), t.Name)
+	}
 	for i := range e.Partitions {
 		b.setPartition(t, int32(i), newPartition(&e.Partitions[i]))
 	}
@@ -103,6 +116,9 @@ func (e *TopicDeleted) apply(b *Batch) error {
 	b.setConfig(Resource{ResourceTopic, t.Name}, nil)
 	b.topics.remove([]byte(t.Name))
 	b.topicIDs.remove(t.ID[:])
+	if canCollide(t.Name) {
+		b.collisions.remove([]byte(unify(t.Name)))
+	}
 	delete(b.owned, t.ID)
 	b.deleted = append(b.deleted, t)
 	b.exchange(t.hash, Hash{})

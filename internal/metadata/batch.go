@@ -56,6 +56,7 @@ type Batch struct {
 	next        Image
 	topics      table[*Topic]
 	topicIDs    table[*Topic]
+	collisions  table[string]
 	tombstones  table[*Tombstone]
 	brokers     table[*Broker]
 	configs     table[*configResource]
@@ -124,6 +125,7 @@ func NewBatch(im *Image) *Batch {
 		next:       *im,
 		topics:     table[*Topic]{tree: im.topics},
 		topicIDs:   table[*Topic]{tree: im.topicIDs},
+		collisions: table[string]{tree: im.collisions},
 		tombstones: table[*Tombstone]{tree: im.tombstones},
 		brokers:    table[*Broker]{tree: im.brokers},
 		configs:    table[*configResource]{tree: im.configs},
@@ -149,7 +151,7 @@ func (b *Batch) Advance(offset int64) { b.next.offset = max(b.next.offset, offse
 // Done ends the batch. It must not be used afterwards.
 func (b *Batch) Done() (*Image, *Delta) {
 	im := b.next
-	im.topics, im.topicIDs = b.topics.commit(), b.topicIDs.commit()
+	im.topics, im.topicIDs, im.collisions = b.topics.commit(), b.topicIDs.commit(), b.collisions.commit()
 	im.tombstones, im.brokers, im.configs = b.tombstones.commit(), b.brokers.commit(), b.configs.commit()
 	d := &Delta{TopicsDeleted: b.deleted, Cluster: b.cluster, Voters: b.voters, ProducerIDs: b.producerIDs}
 	for id := range b.created {
@@ -157,7 +159,9 @@ func (b *Batch) Done() (*Image, *Delta) {
 			d.TopicsCreated = append(d.TopicsCreated, t)
 		}
 	}
-	byName := func(x, y *Topic) int { return cmp.Or(strings.Compare(x.Name, y.Name), cmp.Compare(x.CreatedMs, y.CreatedMs)) }
+	byName := func(x, y *Topic) int {
+		return cmp.Or(strings.Compare(x.Name, y.Name), cmp.Compare(x.CreatedMs, y.CreatedMs))
+	}
 	slices.SortStableFunc(d.TopicsDeleted, byName)
 	slices.SortFunc(d.TopicsCreated, byName)
 	for id, old := range b.oldParts {

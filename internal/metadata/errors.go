@@ -13,5 +13,5 @@ var (
 	// ErrSnapshot: bytes that are not a snapshot of an image, or not a whole one.
 	ErrSnapshot = errors.New("invalid image snapshot")
 	// ErrTopicName: not a name a topic can have.
-	ErrTopicName = errors.New("invalid topic name")
+	ErrTopicName = errors.New("topic name is invalid")
 )

@@ -20,6 +20,7 @@ type Image struct {
 
 	topics     *iradix.Tree[*Topic]          // by name
 	topicIDs   *iradix.Tree[*Topic]          // by topic id
+	collisions *iradix.Tree[string]          // names with '.' or '_', by the name with '_' for both
 	tombstones *iradix.Tree[*Tombstone]      // by topic id
 	brokers    *iradix.Tree[*Broker]         // by big-endian broker id
 	configs    *iradix.Tree[*configResource] // by entity key
@@ -34,6 +35,7 @@ var emptyImage = &Image{
 	producerIDs: &producerIDs{},
 	topics:      iradix.New[*Topic](),
 	topicIDs:    iradix.New[*Topic](),
+	collisions:  iradix.New[string](),
 	tombstones:  iradix.New[*Tombstone](),
 	brokers:     iradix.New[*Broker](),
 	configs:     iradix.New[*configResource](),
@@ -68,6 +70,16 @@ func (im *Image) NextProducerID() int64 { return im.producerIDs.Next }
 func (im *Image) Topic(name string) *Topic {
 	t, _ := im.topics.Get([]byte(name))
 	return t
+}
+
+// CollidingTopic returns the name of the topic with which a topic of this name would collide, "" for none: names that differ only in
+// '.' and '_' are one name to metric systems. A topic collides with itself.
+func (im *Image) CollidingTopic(name string) string {
+	if !canCollide(name) {
+		return ""
+	}
+	other, _ := im.collisions.Get([]byte(unify(name)))
+	return other
 }
 
 // TopicByID returns the topic of that id, or nil.

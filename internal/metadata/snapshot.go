@@ -131,6 +131,7 @@ type loader struct {
 	im         *Image
 	topics     *iradix.Txn[*Topic]
 	topicIDs   *iradix.Txn[*Topic]
+	collisions *iradix.Txn[string]
 	tombstones *iradix.Txn[*Tombstone]
 	brokers    *iradix.Txn[*Broker]
 	configs    *iradix.Txn[*configResource]
@@ -140,7 +141,7 @@ type loader struct {
 func newLoader(offset int64) *loader {
 	im := *emptyImage
 	im.offset = offset
-	return &loader{im: &im, topics: im.topics.Txn(), topicIDs: im.topicIDs.Txn(), tombstones: im.tombstones.Txn(),
+	return &loader{im: &im, topics: im.topics.Txn(), topicIDs: im.topicIDs.Txn(), collisions: im.collisions.Txn(), tombstones: im.tombstones.Txn(),
 		brokers: im.brokers.Txn(), configs: im.configs.Txn(), partitions: make(map[string]map[int32]*Partition)}
 }
 
@@ -228,6 +229,9 @@ func (l *loader) addTopic(r record, h Hash) error {
 	l.im.partitionCount += len(parts)
 	l.topics.Insert([]byte(t.Name), t)
 	l.topicIDs.Insert(t.ID[:], t)
+	if canCollide(t.Name) {
+		l.collisions.Insert([]byte(unify(t.Name)), t.Name)
+	}
 	return sameKey(r.key, topicKey(t.Name))
 }
 
@@ -257,7 +261,8 @@ func (l *loader) image() (*Image, error) {
 		return nil, fmt.Errorf("partitions of %q without the topic", topic)
 	}
 	im := l.im
-	im.topics, im.topicIDs, im.tombstones = l.topics.Commit(), l.topicIDs.Commit(), l.tombstones.Commit()
+	im.topics, im.topicIDs, im.collisions = l.topics.Commit(), l.topicIDs.Commit(), l.collisions.Commit()
+	im.tombstones = l.tombstones.Commit()
 	im.brokers, im.configs = l.brokers.Commit(), l.configs.Commit()
 	return im, nil
 }
