@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -61,6 +62,9 @@ func Load(o Options) (*Config, error) {
 		value, err := convert(v.Get(k.name), k.fallback)
 		if err != nil {
 			return nil, c.where(k.name, fmt.Errorf("%s: %w", k.name, err))
+		}
+		if n, ok := value.(int); ok && k.name == "node_id" && (n < 0 || n > math.MaxInt32) {
+			return nil, c.where(k.name, fmt.Errorf("%s: %w: %d", k.name, ErrInvalidValue, n))
 		}
 		k.set(c, value)
 	}
@@ -257,6 +261,9 @@ func (p *Peer) set(name string, v any) error {
 		n, err := convert(v, 0)
 		if err != nil {
 			return err
+		}
+		if n.(int) < 0 || n.(int) > math.MaxInt32 {
+			return fmt.Errorf("%w: %d", ErrInvalidValue, n)
 		}
 		p.ID = int32(n.(int))
 		return nil

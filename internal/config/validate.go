@@ -77,9 +77,6 @@ func (c *Config) finish(doc *document) error {
 }
 
 func (c *Config) checkIdentity() error {
-	if c.NodeID < 0 {
-		return c.where("node_id", fmt.Errorf("node_id: %w: %d is negative", ErrInvalidValue, c.NodeID))
-	}
 	if c.DataDir == "" {
 		return c.where("data_dir", fmt.Errorf("data_dir: %w: empty", ErrInvalidValue))
 	}
