@@ -15,5 +15,5 @@
 // second goroutine of the connection finishes what the socket did not take.
 //
 // To add an API: write NN_name.go with a handler `func (s *Server) handleX(r *request, req *kmsg.XRequest) kmsg.Response`, register it
-// in its init function, describe the request's fields in schema.go, and map new domain errors with mapErrors.
+// in its init function as register shows, describe the request's fields in schema.go, and map new domain errors with mapErrors.
 package kafkaserver

@@ -9,6 +9,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/chronik-io/chronik/internal/config"
+	"github.com/chronik-io/chronik/internal/controller"
+	"github.com/chronik-io/chronik/internal/group"
+	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/metalog"
+	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/replica"
 )
 
 // lingerOnClose is how long a connection that ends waits for responses that are still to come, and Shutdown for all connections.
@@ -16,9 +24,15 @@ const lingerOnClose = time.Second
 
 // Deps is what the server works on. All of it outlives the server.
 type Deps struct {
-	NodeID    int32
-	ClusterID string
-	Logger    *slog.Logger
+	NodeID     int32
+	ClusterID  string
+	Config     *config.Config
+	Meta       *metalog.Log
+	Controller *controller.Controller
+	Replicas   *replica.Set
+	Store      *partition.Store
+	Groups     *group.Coordinator
+	Logger     *slog.Logger
 }
 
 // Listener is one bound address and what clients are told about it.
@@ -64,6 +78,9 @@ type Server struct {
 	closed  bool
 	wg      sync.WaitGroup // connections
 }
+
+// image is the committed image that answers are made from.
+func (s *Server) image() *metadata.Image { return s.deps.Meta.Image() }
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("kafka server closed")
