@@ -1,9 +1,14 @@
 package config
 
-// kafkaNames lists the Kafka settings that [kafka] may hold.
-func kafkaNames() []string {
-	return []string{"num.partitions", "auto.create.topics.enable", "default.replication.factor", "min.insync.replicas", "node.id", "broker.id"}
-}
+import "sync"
 
-// checkKafka validates one Kafka setting.
-func checkKafka(name, value string) error { return nil }
+// kafkaNames lists the Kafka settings that [kafka] may hold. Those that follow from other keys are among them, so that the
+// error about them says what to do instead of calling them unknown.
+var kafkaNames = sync.OnceValue(func() []string {
+	settings := BrokerSettings()
+	names := make([]string, 0, len(settings))
+	for i := range settings {
+		names = append(names, settings[i].Name)
+	}
+	return names
+})

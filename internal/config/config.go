@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"strconv"
 )
 
@@ -110,4 +111,23 @@ func Keys() []string {
 		names = append(names, k.name)
 	}
 	return names
+}
+
+// StaticKafka returns the Kafka settings that this node was started with, by Kafka's names: those of [kafka], and those that
+// have a name of their own here. What was not given is left out: its default may depend on the size of the cluster.
+func (c *Config) StaticKafka() map[string]string {
+	static := maps.Clone(c.Kafka)
+	if static == nil {
+		static = map[string]string{}
+	}
+	id := strconv.Itoa(int(c.NodeID))
+	static["node.id"], static["broker.id"] = id, id
+	static["log.dirs"] = c.DataDir
+	if c.Source("replication_factor").Kind != FromDefault && c.ReplicationFactor > 0 {
+		static["default.replication.factor"] = strconv.Itoa(c.ReplicationFactor)
+	}
+	if c.Source("min_insync_replicas").Kind != FromDefault && c.MinInsyncReplicas > 0 {
+		static["min.insync.replicas"] = strconv.Itoa(c.MinInsyncReplicas)
+	}
+	return static
 }

@@ -140,7 +140,8 @@ func TestRefusals(t *testing.T) {
 		{"replicas without nodes", "replication_factor = 3\n", ErrContradiction, []string{":1:", "1 node"}},
 		{"min isr above replicas", "node_id = 1\nreplication_factor = 2\nmin_insync_replicas = 3\n" + threePeers, ErrContradiction, []string{":3:"}},
 		{"two names, two values", "replication_factor = 2\n" + threePeers + "[kafka]\ndefault.replication.factor = 3\n", ErrContradiction, []string{"default.replication.factor is 3", "line 1"}},
-		{"two ids", "node_id = 1\n[kafka]\nnode.id = 2\n", ErrContradiction, []string{":3:", "line 1"}},
+		{"follows from another key", "[kafka]\nnode.id = 2\n", ErrInvalidValue, []string{":2:", "node.id"}},
+		{"value out of bounds", "[kafka]\nnum.partitions = 0\n", ErrInvalidValue, []string{":2:", "num.partitions"}},
 		{"not a peer", "node_id = 9\n" + threePeers, ErrContradiction, []string{":1:", "[[peers]]"}},
 		{"peer twice", "node_id = 1\n" + threePeers + "[[peers]]\nid = 1\nkafka = \"h:1\"\nwal = \"h:2\"\nraft = \"h:3\"\n", ErrContradiction, []string{"id 1"}},
 		{"address of two peers", "node_id = 1\n" + threePeers + "[[peers]]\nid = 4\nkafka = \"127.0.0.1:9092\"\nwal = \"h:2\"\nraft = \"h:3\"\n", ErrContradiction, []string{"peer 4", "peer 1"}},
@@ -168,7 +169,7 @@ func TestAllowed(t *testing.T) {
 		{"free ports", "http = \"127.0.0.1:0\"\n[bind]\nkafka = \"127.0.0.1:0\"\nwal = \"[::1]:0\"\nraft = \"localhost:0\"\n"},
 		{"nested and quoted names", "[kafka]\nnum.partitions = 3\n\"auto.create.topics.enable\" = false\n"},
 		{"inline table", "bind = { kafka = \"127.0.0.1:1\", wal = \"127.0.0.1:2\" }\n"},
-		{"same value under two names", "node_id = 5\n[kafka]\nnode.id = 5\n"},
+		{"same value under two names", "replication_factor = 1\n[kafka]\ndefault.replication.factor = 1\n"},
 	} {
 		if _, err := Load(Options{File: write(t, tc.text)}); err != nil {
 			t.Errorf("%s: %v", tc.name, err)

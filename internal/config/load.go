@@ -199,11 +199,11 @@ func (c *Config) loadKafka(v *viper.Viper, doc *document) error {
 		}
 		c.sources[full] = source
 		text, err := propertyText(v.Get(full))
-		if err == nil {
-			err = checkKafka(name, text)
-		}
 		if err != nil {
 			return c.where(full, fmt.Errorf("%s: %w", name, err))
+		}
+		if text, err = NormalizeBroker(name, text); err != nil {
+			return c.where(full, err)
 		}
 		c.Kafka[name] = text
 	}

@@ -80,11 +80,6 @@ func (c *Config) checkIdentity() error {
 	if c.DataDir == "" {
 		return c.where("data_dir", fmt.Errorf("data_dir: %w: empty", ErrInvalidValue))
 	}
-	for _, name := range []string{"node.id", "broker.id"} {
-		if v, ok := c.Kafka[name]; ok && v != strconv.Itoa(int(c.NodeID)) {
-			return c.where(kafkaPrefix+name, fmt.Errorf("%w: %s is %s and node_id is %d (%s)", ErrContradiction, name, v, c.NodeID, c.Source("node_id")))
-		}
-	}
 	return nil
 }
 
