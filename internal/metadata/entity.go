@@ -20,9 +20,9 @@ const (
 // MetadataTopicID is the fixed id of the topic as which clients read the metadata log. The topic itself is in no image.
 var MetadataTopicID = uuid.UUID{15: 1}
 
-// Listener names of a broker's endpoints.
+// Listener names of a broker's endpoints; clients know theirs by Kafka's name.
 const (
-	ListenerKafka = "kafka"
+	ListenerKafka = "PLAINTEXT"
 	ListenerWAL   = "wal"
 	ListenerRaft  = "raft"
 )
