@@ -86,7 +86,7 @@ func mintIdentity(fsys vfs.FS, dir string, nodeID int32, clusterID string) (Iden
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return Identity{}, fmt.Errorf("read %s: %w", filepath.Join(dir, sub), err)
 		}
-		if len(entries) > 0 {
+		if len(entries) > 0 { // copies of the identity too: they are written after it
 			return Identity{}, fmt.Errorf("%w: %s holds data, but %s is missing: restore the file, or start on an empty directory",
 				ErrIdentity, filepath.Join(dir, sub), filepath.Join(dir, identityFile))
 		}
@@ -123,10 +123,15 @@ func checkCopy(fsys vfs.FS, dir string, id Identity) error {
 		}
 	case err != nil:
 		return fmt.Errorf("read %s: %w", dir, err)
-	case len(entries) > 0:
+	case holdsData(entries):
 		return fmt.Errorf("%w: %s holds data without %s", ErrIdentity, dir, identityFile)
 	}
 	return writeIdentity(fsys, dir, id, false)
+}
+
+// holdsData says whether a directory has more in it than an identity that is, or was being, written.
+func holdsData(entries []fs.DirEntry) bool {
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), identityFile) })
 }
 
 func writeIdentity(fsys vfs.FS, dir string, id Identity, boot bool) error {

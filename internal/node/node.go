@@ -14,9 +14,15 @@ import (
 	"time"
 
 	"github.com/chronik-io/chronik/internal/config"
+	"github.com/chronik-io/chronik/internal/controller"
+	"github.com/chronik-io/chronik/internal/group"
+	"github.com/chronik-io/chronik/internal/kafkaserver"
 	"github.com/chronik-io/chronik/internal/membership"
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/metalog"
+	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/replica"
+	"github.com/chronik-io/chronik/internal/uuid"
 	"github.com/chronik-io/chronik/internal/vfs"
 )
 
@@ -36,18 +42,26 @@ type Options struct {
 type Node struct {
 	o       Options
 	c       *config.Config
+	static  map[string]string // Kafka's settings as this node was started with them
 	logger  *slog.Logger
 	nonce   uint64
 	id      Identity
 	ports   listeners
+	store   *partition.Store
 	meta    *metalog.Log
 	members *membership.Membership
-	claims  chan membership.Claim
-	leads   chan uint64 // epochs in which this node began to serve as controller
-	broken  atomic.Pointer[error]
-	serving atomic.Bool
-	readyMs int64
-	stops   []stop // in start order
+	// incarnation is what this process registers as: a broker that comes back is not the one that went.
+	incarnation uuid.UUID
+	controller  *controller.Controller
+	replicas    *replica.Set
+	groups      *group.Coordinator
+	kafka       *kafkaserver.Server
+	leads       chan uint64 // epochs in which this node began to serve as controller
+	broken      atomic.Pointer[error]
+	serving     atomic.Bool
+	readyMs     int64
+	mu          sync.Mutex // guards stops while the start runs steps side by side
+	stops       []stop     // in start order
 }
 
 // stop undoes one step of the start.
@@ -68,7 +82,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, fmt.Errorf("start %d nodes: %w: a cluster has one node", o.Config.Nodes(), ErrNotSupported)
 	}
 	tuneMemory()
-	n := &Node{o: o, c: o.Config, logger: o.Logger, claims: make(chan membership.Claim, 1), leads: make(chan uint64, 1)}
+	n := &Node{o: o, c: o.Config, static: o.Config.StaticKafka(), logger: o.Logger, leads: make(chan uint64, 1)}
 	if err := n.start(ctx); err != nil {
 		within, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -79,6 +93,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 
 // onStop registers what undoes the step just taken.
 func (n *Node) onStop(name string, fn func(context.Context) error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.stops = append(n.stops, stop{name, fn})
 }
 
@@ -93,6 +109,21 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.identify(); err != nil {
 		return err
 	}
+	n.startHTTP()
+	// The two logs have nothing to do with each other until both are recovered.
+	if err := together(n.openStore, n.openMetadata); err != nil {
+		return err
+	}
+	n.build()
+	if err := n.startMetadata(ctx); err != nil {
+		return err
+	}
+	n.startBackground()
+	if err := n.startKafka(ctx); err != nil {
+		return err
+	}
+	n.readyMs = time.Since(n.o.Started).Milliseconds()
+	n.serving.Store(true)
 	return nil
 }
 

@@ -1,0 +1,250 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/chronik-io/chronik/internal/config"
+	"github.com/chronik-io/chronik/internal/controller"
+	"github.com/chronik-io/chronik/internal/group"
+	"github.com/chronik-io/chronik/internal/kafkaserver"
+	"github.com/chronik-io/chronik/internal/membership"
+	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/metalog"
+	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/replica"
+	"github.com/chronik-io/chronik/internal/uuid"
+	"github.com/chronik-io/chronik/internal/vfs"
+	"github.com/chronik-io/chronik/internal/wal"
+)
+
+// clientListener is the name of the listener for clients, as Kafka's requests and registrations use it.
+const clientListener = "PLAINTEXT"
+
+// leadTimeout bounds the wait for this node's own epoch at start.
+const leadTimeout = 30 * time.Second
+
+// openStore recovers the node WAL and all partitions.
+func (n *Node) openStore() error {
+	store, err := partition.OpenStore(partition.StoreOptions{
+		FS:           vfs.OS,
+		Dir:          n.c.DataDir,
+		WAL:          wal.Options{MaxBytes: n.c.WALBytes, OnFatal: n.fatal, Logger: n.logger.With("log", "wal")},
+		MinFreeBytes: uint64(n.c.MinFreeBytes),
+		Logger:       n.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("recover partitions: %w", err)
+	}
+	n.store = store
+	n.onStop("partitions", func(context.Context) error { return store.Close() })
+	return nil
+}
+
+// openMetadata recovers the metadata log and starts the election. A claim that is committed before the log runs waits.
+func (n *Node) openMetadata() error {
+	self := n.self()
+	meta, err := metalog.Open(metalog.Options{
+		FS:   vfs.OS,
+		Dir:  filepath.Join(n.c.DataDir, dirMetadata),
+		Self: self, Boot: n.id.Boot, Nonce: n.nonce,
+		Genesis: metalog.Genesis{ClusterID: n.id.ClusterID, Founders: []metalog.Member{self}},
+		OnHalt:  n.fatal,
+		Logger:  n.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("recover metadata: %w", err)
+	}
+	n.meta = meta
+	n.onStop("metadata log", func(context.Context) error { return meta.Close() })
+	member := membership.Member{NodeID: self.NodeID, DiskID: self.DiskID, Address: n.ports.raft.Addr().String(), Voter: true}
+	n.members, err = membership.Open(membership.Options{
+		Dir:       filepath.Join(n.c.DataDir, dirRaft),
+		ClusterID: n.id.ClusterID,
+		Self:      member,
+		BootNonce: n.nonce,
+		Founders:  []membership.Member{member},
+		Listener:  n.ports.raft,
+		OnClaim:   func(c membership.Claim) { n.meta.Claimed(c.Term, n.ballot()) },
+		OnFatal:   n.fatal,
+		Logger:    n.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("start election: %w", err)
+	}
+	n.onStop("election", func(context.Context) error { return n.members.Close() })
+	return nil
+}
+
+// ballot is this process's, without a term.
+func (n *Node) ballot() metalog.Ballot { return metalog.Ballot{Member: n.self(), Nonce: n.nonce} }
+
+// build makes what works on the two logs and subscribes it to the metadata, in the order in which it has to see a change.
+func (n *Node) build() {
+	n.controller = controller.New(controller.Options{Log: n.meta, NodeID: n.id.NodeID, Static: n.static, Logger: n.logger})
+	n.incarnation = uuid.New()
+	n.replicas = replica.NewSet(replica.Options{
+		NodeID:      n.id.NodeID,
+		Incarnation: n.incarnation,
+		Store:       n.store,
+		Settings:    n.topicSetting,
+		Logger:      n.logger,
+	})
+	n.groups = group.New(n.groupConfig(), groupLog{n.meta, n.replicas})
+	n.meta.Subscribe(n.replicas.Apply)
+	n.meta.Subscribe(groupWatch{n.id.NodeID, n.replicas, n.groups}.apply)
+	n.meta.SubscribeRole(func(leads bool, epoch uint64) {
+		n.logger.Info("controller role", "leads", leads, "epoch", epoch)
+		if leads {
+			select {
+			case n.leads <- epoch:
+			default:
+			}
+		}
+	})
+}
+
+// startMetadata loads the recovered image, begins to lead, and registers this process as a new incarnation of the broker:
+// every partition gets a new leader epoch.
+func (n *Node) startMetadata(ctx context.Context) error {
+	if err := n.replicas.Load(n.meta.Image()); err != nil {
+		return fmt.Errorf("load replicas: %w", err)
+	}
+	n.meta.Start()
+	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
+	defer cancel()
+	select {
+	case <-n.leads:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the metadata log to serve: %w", ctx.Err())
+	}
+	return n.register(ctx)
+}
+
+func (n *Node) register(ctx context.Context) error {
+	host, port, err := net.SplitHostPort(advertised(n.c.Advertise.Kafka, n.ports.kafka))
+	if err != nil {
+		return fmt.Errorf("register broker: %w", err)
+	}
+	p, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return fmt.Errorf("register broker: %w", err)
+	}
+	_, err = n.controller.RegisterBroker(ctx, controller.Registration{
+		BrokerID: n.id.NodeID, Incarnation: n.incarnation, DiskID: n.id.DiskID,
+		Endpoints: []metadata.Endpoint{{Listener: clientListener, Host: host, Port: int32(p)}},
+		Rack:      n.c.Kafka["broker.rack"],
+	})
+	if err != nil {
+		return fmt.Errorf("register broker: %w", err)
+	}
+	return nil
+}
+
+// startBackground runs what works on its own until the node stops.
+func (n *Node) startBackground() {
+	n.run("store", n.store.Run)
+	n.run("replicas", n.replicas.Run)
+	n.run("groups", n.groups.Run)
+	n.run("space", n.watchSpace)
+}
+
+// run starts background work. An error of it is fatal, as what it keeps up is needed.
+func (n *Node) run(name string, work func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := work(ctx)
+		if err != nil && ctx.Err() == nil {
+			n.fatal(fmt.Errorf("%s: %w", name, err))
+		}
+		done <- err
+	}()
+	n.onStop(name, func(context.Context) error {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	})
+}
+
+// startKafka opens the door.
+func (n *Node) startKafka(context.Context) error {
+	server, err := kafkaserver.New(kafkaserver.Deps{
+		NodeID: n.id.NodeID, ClusterID: n.id.ClusterID, Config: n.c, Meta: n.meta, Controller: n.controller,
+		Replicas: n.replicas, Store: n.store, Groups: n.groups, Logger: n.logger,
+	}, n.limits())
+	if err != nil {
+		return err
+	}
+	n.kafka = server
+	go func() {
+		err := server.Serve(kafkaserver.Listener{Name: clientListener, Net: n.ports.kafka, Advertise: advertised(n.c.Advertise.Kafka, n.ports.kafka)})
+		if !errors.Is(err, kafkaserver.ErrServerClosed) {
+			n.fatal(fmt.Errorf("kafka port: %w", err))
+		}
+	}()
+	n.onStop("kafka port", server.Shutdown)
+	return nil
+}
+
+// startHTTP opens the http port, unless it is off. It answers before the node serves, so that a long recovery can be seen.
+func (n *Node) startHTTP() {
+	if n.ports.http == nil {
+		return
+	}
+	h := startHTTP(n.ports.http, n.registry(), n.healthy, n.ready, n.logger)
+	n.onStop("http port", h.stop)
+}
+
+// setting is the value of a broker setting with which this node was started.
+func (n *Node) setting(name string) int64 {
+	return config.BrokerInt(name, config.Layers{Static: n.static})
+}
+
+// topicSetting looks up what holds for a topic: its own value, the broker's, or the default.
+func (n *Node) topicSetting(im *metadata.Image, topic, name string) string {
+	layers := controller.Layers(im, n.static, n.id.NodeID, topic)
+	if config.TopicSetting(name) != nil {
+		return config.TopicString(name, layers)
+	}
+	return config.BrokerString(name, layers)
+}
+
+// groupConfig takes over the settings of groups; the coordinator's own bounds stay at their defaults.
+func (n *Node) groupConfig() group.Config {
+	ms := func(name string) time.Duration { return time.Duration(n.setting(name)) * time.Millisecond }
+	return group.Config{
+		MinSessionTimeout:     ms(config.GroupMinSessionTimeoutMs),
+		MaxSessionTimeout:     ms(config.GroupMaxSessionTimeoutMs),
+		InitialRebalanceDelay: ms(config.GroupInitialRebalanceDelayMs),
+		MaxGroupSize:          int(n.setting(config.GroupMaxSize)),
+		OffsetMetadataMax:     int(n.setting(config.OffsetMetadataMaxBytes)),
+		OffsetsRetention:      time.Duration(n.setting(config.OffsetsRetentionMinutes)) * time.Minute,
+		RetentionCheck:        ms(config.OffsetsRetentionCheckMs),
+		CommitTimeout:         ms(config.OffsetsCommitTimeoutMs),
+		Logger:                n.logger,
+	}
+}
+
+// limits takes over the settings of connections that were given; where Kafka has no bound by default, the server has one.
+func (n *Node) limits() kafkaserver.Limits {
+	given := func(name string) int {
+		if _, ok := n.static[name]; !ok {
+			return 0
+		}
+		return int(n.setting(name))
+	}
+	return kafkaserver.Limits{
+		RequestMaxBytes: given(config.SocketRequestMaxBytes),
+		MaxConnections:  given(config.MaxConnections),
+		MaxPerIP:        given(config.MaxConnectionsPerIP),
+		IdleTimeout:     time.Duration(given(config.ConnectionsMaxIdleMs)) * time.Millisecond,
+	}
+}
