@@ -22,6 +22,8 @@ var (
 	ErrNotFound = errors.New("wal: no such commit")
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("wal: closed")
+	// ErrFailed: an I/O error stopped the log; nothing more becomes durable in this process.
+	ErrFailed = errors.New("wal: stopped by an I/O error")
 	// ErrOptions: options that contradict each other or the files.
 	ErrOptions = errors.New("wal: bad options")
 	// ErrVersion: files of a format version that this program does not know.
@@ -56,9 +58,9 @@ type Sub struct {
 	// Sub, with the largest mark among them. It must not block for long: it holds up all others.
 	Durable func(mark int64)
 
-	// Guarded by WAL.mu: the place of this Sub in the commit that was open when it was last used.
-	commit *commit
-	slot   int
+	// Guarded by WAL.mu: the commit in which this Sub was last used, and its place in that commit's list.
+	seq   uint64
+	place int
 }
 
 // Options configure a log. Zero fields take the defaults in brackets.
@@ -147,4 +149,14 @@ type SlotInfo struct {
 	LastSeq    uint64 // last sequence written or being built; FirstSeq-1 when empty
 	Bytes      int64  // up to the write position
 	Sealed     bool   // rolled: nothing more will be written to it
+}
+
+// bugs are seeded mistakes that tests switch on, to prove that the crash tests would find them.
+type bugs struct {
+	skipRewrite  bool // Open does not rewrite the last commit
+	noSalt       bool // every generation has the same salt
+	earlyNext    bool // two commits are written before the first is synced
+	ackUnsynced  bool // durable is reported before the sync
+	noNextHeader bool // the Roll is written before the next slot's header is synced
+	noCut        bool // the remains of a torn commit are not zeroed
 }
