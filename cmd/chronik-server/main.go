@@ -38,6 +38,13 @@ func run(args []string) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version.Version,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return usageError{fmt.Errorf("unknown command %q (there are start, format, config check and version)", args[0])}
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetArgs(args)
 	root.CompletionOptions.HiddenDefaultCmd = true
