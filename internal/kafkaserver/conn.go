@@ -29,11 +29,13 @@ type conn struct {
 	ctx    context.Context // done when the connection is over
 	cancel context.CancelFunc
 
-	buf  *buffer // nil while nothing is buffered; bytes r..len(buf.b) are unread
-	r    int
-	err  error   // why the connection ends
-	req  request // reused: one request is served at a time
-	soft software
+	buf     *buffer // nil while nothing is buffered; bytes r..len(buf.b) are unread
+	r       int
+	err     error   // why the connection ends
+	req     request // reused: one request is served at a time
+	soft    software
+	topics  topicCache
+	fetcher fetcher
 
 	// For the janitor. Times are in nanoseconds of the server's coarse clock.
 	frameSince atomic.Int64 // when the frame that is incomplete began; 0: none is
@@ -95,7 +97,6 @@ func (c *conn) close() {
 	c.out.drop()
 	_ = c.nc.Close()
 	c.dropBuffer()
-	c.s.sessions.closed(c)
 }
 
 // readable is the callback of RawConn.Read: true ends the connection.

@@ -61,6 +61,7 @@ type Server struct {
 	deps   Deps
 	limits Limits
 	log    *slog.Logger
+	static map[string]string // the Kafka settings this node was started with
 
 	ctx    context.Context // done when the server stops
 	cancel context.CancelFunc
@@ -70,6 +71,7 @@ type Server struct {
 	fetchBudget *byteBudget
 	sessions    *fetchSessions
 	stats       counters
+	producerIDs producerIDs
 
 	mu      sync.Mutex // guards the rest
 	conns   map[*conn]struct{}
@@ -82,16 +84,21 @@ type Server struct {
 // image is the committed image that answers are made from.
 func (s *Server) image() *metadata.Image { return s.deps.Meta.Image() }
 
+// brokerLayers are the places from which the values of this broker's settings come.
+func (s *Server) brokerLayers(im *metadata.Image) config.Layers {
+	return controller.Layers(im, s.static, s.deps.NodeID, "")
+}
+
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("kafka server closed")
 
 // New makes a server. It listens nowhere before Serve.
 func New(d Deps, l Limits) (*Server, error) {
-	if d.Logger == nil {
-		return nil, fmt.Errorf("make kafka server: no logger")
+	if d.Logger == nil || d.Config == nil {
+		return nil, errors.New("make kafka server: no logger or no config")
 	}
 	l = l.withDefaults()
-	s := &Server{deps: d, limits: l, log: d.Logger, frameBudget: newBudget(l.InFlightBytes), fetchBudget: newBudget(l.FetchBytes),
+	s := &Server{deps: d, limits: l, log: d.Logger, static: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), fetchBudget: newBudget(l.FetchBytes),
 		sessions: newFetchSessions(maxFetchSessions), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
 	s.now.Store(time.Now().UnixNano())
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -37,7 +37,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Connections: n,
 		Accepted:    s.stats.accepted.Load(), Refused: s.stats.refused.Load(), Closed: s.stats.closed.Load(),
-		BytesIn: s.stats.bytesIn.Load(), FrameBytes: s.frameBudget.inUse(), FetchBytes: s.fetchBudget.inUse(),
+		BytesIn: s.stats.bytesIn.Load(), FrameBytes: s.frameBudget.inUse(), FetchBytes: s.fetchBudget.inUse(), FetchSessions: s.sessions.count(),
 		Requests: map[int16]int64{},
 	}
 	for k := range s.stats.requests {

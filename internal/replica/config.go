@@ -15,6 +15,7 @@ type TopicSettings struct {
 }
 
 // Settings looks up the value of a topic setting by its name in Kafka, the topic's own or the broker's default; "" where there is none.
+// The topic "" is one without settings of its own.
 type Settings func(im *metadata.Image, topic, name string) string
 
 // topicSettings reads a topic's settings. Values that do not parse, which the controller refuses, leave the default.

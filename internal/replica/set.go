@@ -44,6 +44,8 @@ type Set struct {
 	image      *metadata.Image
 	registered bool // the image shows this incarnation
 	offline    bool // some replica's log could not be created
+	defaultsOf *metadata.Image
+	defaults   TopicSettings // of topics without settings of their own, in defaultsOf
 }
 
 // topicReplicas are the replicas of one topic by partition number; nil where there is none here. It is replaced, not changed.
@@ -194,7 +196,7 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 	s.mu.RLock()
 	old := s.topics[t.ID]
 	s.mu.RUnlock()
-	settings := topicSettings(s.o.Settings, im, t.Name)
+	settings := s.settings(im, t.Name)
 	next := &topicReplicas{name: t.Name, partitions: make([]*Replica, len(t.Partitions))}
 	var errs []error
 	for n, p := range t.Partitions {
@@ -230,6 +232,17 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 	s.topics[t.ID] = next
 	s.mu.Unlock()
 	return errors.Join(errs...)
+}
+
+// settings are a topic's. Most topics have none of their own, so those of all others are looked up once per image.
+func (s *Set) settings(im *metadata.Image, topic string) TopicSettings {
+	if im.Config(metadata.ResourceTopic, topic) != nil {
+		return topicSettings(s.o.Settings, im, topic)
+	}
+	if s.defaultsOf != im {
+		s.defaultsOf, s.defaults = im, topicSettings(s.o.Settings, im, "")
+	}
+	return s.defaults
 }
 
 // open finds or creates the log of a replica without one. It returns a replica of its own when that succeeds, because r may be in use.

@@ -1,0 +1,157 @@
+package kafkaserver
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/chronik-io/chronik/internal/recordbatch"
+	"github.com/chronik-io/chronik/internal/replica"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// respond writes the response: directly when all went well, by kmsg when there are errors to tell.
+func (p *produceCall) respond() *buffer {
+	for i := range p.parts {
+		if p.parts[i].err != nil || p.parts[i].superseded {
+			return p.respondErrors()
+		}
+	}
+	size := 32
+	for i := range p.topics {
+		size += 32 + len(p.topics[i].label)
+	}
+	buf := getBuffer(size + 48*len(p.parts))
+	flex := p.version >= produceFlexible
+	b := appendResponseHeader(buf.b, p.corrID, flex)
+	b = appendCount(b, len(p.topics), flex)
+	for i := range p.topics {
+		t := &p.topics[i]
+		if p.version >= produceTopicIDs {
+			b = append(b, t.id[:]...)
+		} else {
+			b = appendString(b, t.label, flex)
+		}
+		b = appendCount(b, t.to-t.from, flex)
+		for k := t.from; k < t.to; k++ {
+			b = p.appendPart(b, &p.parts[k], flex)
+		}
+		if flex {
+			b = append(b, 0)
+		}
+	}
+	b = binary.BigEndian.AppendUint32(b, 0) // throttle time
+	if flex {
+		b = append(b, 0)
+	}
+	buf.b = finishFrame(b)
+	return buf
+}
+
+// appendPart writes a partition that has no error.
+func (p *produceCall) appendPart(b []byte, part *producePart, flex bool) []byte {
+	be := binary.BigEndian
+	b = be.AppendUint32(b, uint32(part.index))
+	b = be.AppendUint16(b, 0)
+	b = be.AppendUint64(b, uint64(part.baseOffset))
+	b = be.AppendUint64(b, uint64(part.timeMs))
+	if p.version >= 5 {
+		b = be.AppendUint64(b, uint64(part.startO))
+	}
+	switch {
+	case flex: // no record errors, no message, no tags
+		b = append(b, 1, 0, 0)
+	case p.version >= 8:
+		b = append(b, 0, 0, 0, 0, 0xff, 0xff)
+	}
+	return b
+}
+
+// respondErrors writes a response with errors.
+func (p *produceCall) respondErrors() *buffer {
+	resp := kmsg.NewPtrProduceResponse()
+	leaders := map[int32]bool{}
+	for i := range p.topics {
+		t := &p.topics[i]
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = t.label, t.id
+		for k := t.from; k < t.to; k++ {
+			if !p.parts[k].superseded {
+				rt.Partitions = append(rt.Partitions, p.kmsgPart(&p.parts[k], leaders))
+			}
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	if p.version >= 10 {
+		for id := range leaders {
+			if e, ok := p.s.nodeEndpoint(id); ok {
+				resp.Brokers = append(resp.Brokers, kmsg.ProduceResponseBroker{NodeID: e.id, Host: e.host, Port: e.port, Rack: e.rack})
+			}
+		}
+	}
+	r := request{version: p.version, corrID: p.corrID, key: int16(kmsg.Produce)}
+	return encode(apis[kmsg.Produce], &r, resp)
+}
+
+// kmsgPart is one partition of a response with errors. leaders collects whom the client should be told about (KIP-951).
+func (p *produceCall) kmsgPart(part *producePart, leaders map[int32]bool) kmsg.ProduceResponseTopicPartition {
+	rp := kmsg.NewProduceResponseTopicPartition()
+	rp.Partition, rp.ErrorCode, rp.BaseOffset = part.index, part.code, part.baseOffset
+	rp.LogAppendTime, rp.LogStartOffset = part.timeMs, part.startO
+	var records *recordbatch.RecordsError
+	if errors.As(part.err, &records) {
+		rp.ErrorMessage = errorText(part.err)
+		for _, e := range records.Records {
+			re := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+			re.RelativeOffset, re.ErrorMessage = e.Index, errorText(e.Err)
+			rp.ErrorRecords = append(rp.ErrorRecords, re)
+		}
+	}
+	if errors.Is(part.err, recordbatch.ErrMagic) || !errorKnown(part.err) && part.err != nil {
+		rp.ErrorMessage = errorText(part.err)
+	}
+	if part.code == kerr.NotLeaderForPartition.Code && part.replica != nil && p.version >= 10 {
+		rp.CurrentLeader.LeaderID, rp.CurrentLeader.LeaderEpoch = part.replica.Leader(), part.replica.LeaderEpoch()
+		leaders[part.replica.Leader()] = true
+	}
+	return rp
+}
+
+func init() {
+	mapErrors(
+		errorMapping{replica.ErrNotLeader, kerr.NotLeaderForPartition},
+		errorMapping{replica.ErrFencedLeaderEpoch, kerr.FencedLeaderEpoch},
+		errorMapping{replica.ErrUnknownLeaderEpoch, kerr.UnknownLeaderEpoch},
+		errorMapping{replica.ErrNotEnoughReplicas, kerr.NotEnoughReplicas},
+		errorMapping{replica.ErrNotEnoughReplicasAfterAppend, kerr.NotEnoughReplicasAfterAppend},
+		errorMapping{replica.ErrTimeout, kerr.RequestTimedOut},
+		errorMapping{replica.ErrOffline, kerr.KafkaStorageError},
+		errorMapping{replica.ErrHighWatermarkUnknown, kerr.OffsetNotAvailable},
+	)
+}
+
+// appendCount writes an array's length.
+func appendCount(b []byte, n int, flex bool) []byte {
+	if flex {
+		return appendUvarint(b, uint32(n+1))
+	}
+	return binary.BigEndian.AppendUint32(b, uint32(n))
+}
+
+// appendString writes a string.
+func appendString(b []byte, s string, flex bool) []byte {
+	if flex {
+		b = appendUvarint(b, uint32(len(s)+1))
+	} else {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
+	}
+	return append(b, s...)
+}
+
+func appendUvarint(b []byte, v uint32) []byte {
+	for v >= 0x80 {
+		b = append(b, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(b, byte(v))
+}

@@ -1,0 +1,214 @@
+package kafkaserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/chronik-io/chronik/internal/config"
+	"github.com/chronik-io/chronik/internal/controller"
+	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/metalog"
+	"github.com/chronik-io/chronik/internal/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func init() {
+	register(&api{key: kmsg.Metadata, min: 0, max: 13, maxBytes: 4 << 20}, (*Server).handleMetadata)
+}
+
+// autoCreateWait bounds how long a Metadata request waits for the topics that it creates.
+const autoCreateWait = 5 * time.Second
+
+// All operations that a client may do when nothing restricts it, as bit fields (KIP-430).
+const (
+	topicOperations   int32 = 3576
+	clusterOperations int32 = 8096
+	notAsked          int32 = -1 << 31
+)
+
+// handleMetadata lists brokers and topics. Topics that it creates are in its own answer, with their leaders, so that no client has to
+// back off and ask again.
+func (s *Server) handleMetadata(r *request, req *kmsg.MetadataRequest) kmsg.Response {
+	resp := kmsg.NewPtrMetadataResponse()
+	created := s.autoCreate(r, req)
+	im := s.image()
+	for b := range im.Brokers() {
+		if e, ok := brokerEndpoint(b); ok && !b.Fenced {
+			resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseBroker{NodeID: e.id, Host: e.host, Port: e.port, Rack: e.rack})
+		}
+	}
+	cluster := s.deps.ClusterID
+	resp.ClusterID = &cluster
+	resp.ControllerID = s.controllerID()
+	resp.AuthorizedOperations = notAsked
+	if req.IncludeClusterAuthorizedOperations {
+		resp.AuthorizedOperations = clusterOperations
+	}
+	if req.Topics == nil || r.version == 0 && len(req.Topics) == 0 {
+		for t := range im.Topics() {
+			resp.Topics = append(resp.Topics, s.describeTopic(im, t, req.IncludeTopicAuthorizedOperations))
+		}
+		resp.Topics = append(resp.Topics, s.describeMetadataTopic(req.IncludeTopicAuthorizedOperations))
+	}
+	for i := range req.Topics {
+		resp.Topics = append(resp.Topics, s.namedTopic(r, im, &req.Topics[i], req.IncludeTopicAuthorizedOperations, created))
+	}
+	return resp
+}
+
+// controllerID is the node that leads the metadata log, -1 when none is known.
+func (s *Server) controllerID() int32 {
+	leader := s.deps.Meta.Status().Leader
+	if leader.DiskID.IsZero() {
+		return metadata.NoLeader
+	}
+	return leader.NodeID
+}
+
+// autoCreate creates the topics that are named, unknown and may be created, and returns what became of those that were not.
+func (s *Server) autoCreate(r *request, req *kmsg.MetadataRequest) map[string]error {
+	if !req.AllowAutoTopicCreation || !s.autoCreateEnabled() {
+		return nil
+	}
+	im := s.image()
+	var missing []string
+	seen := map[string]bool{}
+	for i := range req.Topics {
+		name := req.Topics[i].Topic
+		if name == nil || !uuid.UUID(req.Topics[i].TopicID).IsZero() || seen[*name] || im.Topic(*name) != nil {
+			continue
+		}
+		if metadata.CheckTopicName(*name) != nil || reservedName(*name) && *name != metadata.OffsetsTopic {
+			continue
+		}
+		seen[*name] = true
+		missing = append(missing, *name)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, autoCreateWait)
+	defer cancel()
+	outcome := make(map[string]error, len(missing))
+	results, err := s.deps.Controller.AutoCreateTopics(ctx, missing)
+	for _, name := range missing {
+		outcome[name] = err
+	}
+	for i := range results {
+		outcome[results[i].Name] = results[i].Err
+	}
+	return outcome
+}
+
+// autoCreateEnabled is the broker's auto.create.topics.enable.
+func (s *Server) autoCreateEnabled() bool {
+	return config.BrokerBool(config.AutoCreateTopics, s.brokerLayers(s.image()))
+}
+
+// namedTopic answers for one topic that the request names, by name or by id.
+func (s *Server) namedTopic(r *request, im *metadata.Image, q *kmsg.MetadataRequestTopic, ops bool, created map[string]error) kmsg.MetadataResponseTopic {
+	id := uuid.UUID(q.TopicID)
+	fail := func(e *kerr.Error) kmsg.MetadataResponseTopic {
+		t := kmsg.NewMetadataResponseTopic()
+		t.ErrorCode, t.Topic, t.TopicID, t.AuthorizedOperations = e.Code, q.Topic, id, notAsked
+		return t
+	}
+	if r.version < 12 && (q.Topic == nil || !id.IsZero()) {
+		return fail(kerr.InvalidRequest) // versions 10 and 11 have the field and no meaning for it
+	}
+	if q.Topic == nil && id.IsZero() {
+		return fail(kerr.UnknownServerError) // as Kafka
+	}
+	if !id.IsZero() {
+		switch t := im.TopicByID(id); {
+		case id == metadata.MetadataTopicID:
+			return s.describeMetadataTopic(ops)
+		case t == nil:
+			q.Topic = nil
+			return fail(kerr.UnknownTopicID)
+		default:
+			return s.describeTopic(im, t, ops)
+		}
+	}
+	name := *q.Topic
+	if name == metadata.MetadataTopic {
+		return s.describeMetadataTopic(ops)
+	}
+	if t := im.Topic(name); t != nil {
+		return s.describeTopic(im, t, ops)
+	}
+	if metadata.CheckTopicName(name) != nil {
+		return fail(kerr.InvalidTopicException)
+	}
+	switch err := created[name]; {
+	case err == nil:
+		return fail(kerr.UnknownTopicOrPartition)
+	case errors.Is(err, controller.ErrInvalidTopic):
+		return fail(kerr.InvalidTopicException)
+	case retryable(err):
+		return fail(kerr.LeaderNotAvailable) // it may appear
+	default:
+		s.log.Warn("topic not created for a client", "topic", name, "err", err)
+		return fail(kerr.UnknownTopicOrPartition)
+	}
+}
+
+// retryable reports whether an attempt to change metadata may succeed the next time, or has succeeded unseen.
+func retryable(err error) bool {
+	for _, e := range []error{metalog.ErrUnknownOutcome, metalog.ErrNotController, metalog.ErrBusy, context.DeadlineExceeded} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// describeTopic describes a topic with its partitions.
+func (s *Server) describeTopic(im *metadata.Image, t *metadata.Topic, ops bool) kmsg.MetadataResponseTopic {
+	rt := kmsg.NewMetadataResponseTopic()
+	rt.Topic, rt.TopicID, rt.IsInternal, rt.AuthorizedOperations = &t.Name, t.ID, t.Internal, notAsked
+	if ops {
+		rt.AuthorizedOperations = topicOperations
+	}
+	rt.Partitions = make([]kmsg.MetadataResponseTopicPartition, 0, len(t.Partitions))
+	for n, p := range t.Partitions {
+		rp := kmsg.NewMetadataResponseTopicPartition()
+		rp.Partition, rp.Leader, rp.LeaderEpoch, rp.Replicas, rp.ISR = int32(n), p.Leader, p.LeaderEpoch, p.Replicas, p.ISR
+		if p.Leader == metadata.NoLeader || !live(im, p.Leader) {
+			rp.ErrorCode, rp.Leader = kerr.LeaderNotAvailable.Code, metadata.NoLeader
+		}
+		for _, b := range p.Replicas {
+			if !live(im, b) {
+				rp.OfflineReplicas = append(rp.OfflineReplicas, b)
+			}
+		}
+		rt.Partitions = append(rt.Partitions, rp)
+	}
+	return rt
+}
+
+// live reports whether a broker is registered and not fenced.
+func live(im *metadata.Image, id int32) bool {
+	b := im.Broker(id)
+	return b != nil && !b.Fenced
+}
+
+// describeMetadataTopic describes the metadata log: each broker serves it from its own copy and so names itself.
+func (s *Server) describeMetadataTopic(ops bool) kmsg.MetadataResponseTopic {
+	name := metadata.MetadataTopic
+	rt := kmsg.NewMetadataResponseTopic()
+	rt.Topic, rt.TopicID, rt.IsInternal, rt.AuthorizedOperations = &name, metadata.MetadataTopicID, true, notAsked
+	if ops {
+		rt.AuthorizedOperations = topicOperations
+	}
+	rp := kmsg.NewMetadataResponseTopicPartition()
+	rp.Leader, rp.LeaderEpoch = s.deps.NodeID, metadataTopicEpoch
+	for _, v := range s.image().Voters() {
+		rp.Replicas = append(rp.Replicas, v.NodeID)
+	}
+	rp.ISR = rp.Replicas
+	rt.Partitions = append(rt.Partitions, rp)
+	return rt
+}
