@@ -95,7 +95,15 @@ type Entry struct {
 	// PrevHash is the Hash of the entry at Offset-1, zero at offset 0.
 	PrevHash Hash
 	// Hash is computed, not stored: see EntryHash.
-	Hash    Hash
+	Hash Hash
+	// More says that the next entry belongs to the same proposal. Such a group is written, sent and committed as a whole.
+	More    bool
+	Payload []byte
+}
+
+// NewEntry is an entry before it has its place in the log.
+type NewEntry struct {
+	Type    EntryType
 	Payload []byte
 }
 
