@@ -1,0 +1,203 @@
+package partition
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+)
+
+const (
+	// minCarryBytes is the least that a tail may have to ride in a State, however many partitions there are.
+	minCarryBytes = 512
+	// stateAttempts bounds how often a State is built anew because the log changed while its batches were read.
+	stateAttempts = 8
+)
+
+// errPinned: records above the high watermark keep the oldest slot from being recycled.
+var errPinned = errors.New("partition: unreplicated records pin the oldest WAL slot")
+
+// recycleOldest frees the oldest WAL slot, if it is sealed: every partition that needs something in it is written to segments or
+// restated behind it first. It reports whether a slot was freed.
+func (s *Store) recycleOldest() (bool, error) {
+	slots := s.wal.Slots()
+	if len(slots) < 2 || !slots[0].Sealed {
+		return false, nil
+	}
+	last := slots[0].LastSeq
+	for !s.bugs.recycleWithoutState {
+		l := s.neediest(last)
+		if l == nil {
+			break
+		}
+		if err := s.releaseOne(l, last); err != nil {
+			return false, fmt.Errorf("recycle WAL up to %d: %w", last, err)
+		}
+	}
+	if err := s.syncWAL(); err != nil {
+		return false, err
+	}
+	if err := s.wal.Recycle(last); err != nil {
+		return false, fmt.Errorf("recycle WAL up to %d: %w", last, err)
+	}
+	return true, nil
+}
+
+// neediest returns the log that needs the oldest WAL sequence, if that is at most last.
+func (s *Store) neediest(last uint64) *Log {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byNeed) == 0 || s.byNeed[0].oldest > last {
+		return nil
+	}
+	return s.byNeed[0]
+}
+
+func (s *Store) releaseOne(l *Log, last uint64) error {
+	s.maint.Lock()
+	defer s.maint.Unlock()
+	if s.Get(l.id) != l { // dropped meanwhile
+		return nil
+	}
+	return s.release(l, last)
+}
+
+// release makes l independent of WAL records up to sequence last. Store.maint is held.
+func (s *Store) release(l *Log, last uint64) error {
+	limit := s.carryLimit()
+	if l.tailBytes(last) > limit {
+		if err := s.materialize(l); err != nil {
+			return err
+		}
+		// What is left up to last is above the high watermark. It may be carried too, while it is small beside a slot.
+		if limit = max(limit, s.opts.WAL.SlotBytes/8); l.tailBytes(last) > limit {
+			return fmt.Errorf("release %s: %w", l.id, errPinned)
+		}
+	}
+	for range stateAttempts {
+		done, err := s.writeState(l, last)
+		if done || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("release %s: the log kept changing", l.id)
+}
+
+// carryLimit is how many bytes of a tail may ride in a State: less with many partitions, so that States stay a small part of the WAL.
+func (s *Store) carryLimit() int64 {
+	s.mu.Lock()
+	n := int64(len(s.logs))
+	s.mu.Unlock()
+	return max(minCarryBytes, min(s.opts.CarryBytes, s.wal.Usage().MaxBytes/8/max(n, 1)))
+}
+
+// tailBytes is the size of the batches that a State written now would have to carry to be free of WAL records up to sequence last.
+func (l *Log) tailBytes(last uint64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var n int64
+	for i := range l.view {
+		e := &l.view[i]
+		if e.carried() {
+			n = l.carriedBytes
+			continue
+		}
+		if e.seq > last {
+			break
+		}
+		n += e.size()
+	}
+	return n
+}
+
+// writeState reads the batches that the State has to carry, then builds and enqueues it under the lock, if they are still what the log
+// holds; false means that the log changed meanwhile. Store.maint is held.
+func (s *Store) writeState(l *Log, last uint64) (bool, error) {
+	entries := l.toCarry(last, s.carryLimit(), s.wal.DurableSeq())
+	var carried []byte
+	for i := 0; i < len(entries); {
+		n := i + 1
+		for entries[i].carried() && n < len(entries) && entries[n].carried() {
+			n++
+		}
+		var err error
+		if carried, err = l.fetch(carried, entries[i:n], entries[i].base); err != nil {
+			return false, fmt.Errorf("carry batch %d of %s: %w", entries[i].base, l.id, err)
+		}
+		i = n
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usable(); err != nil {
+		return false, err
+	}
+	if len(l.view) < len(entries) {
+		return false, nil
+	}
+	for i := range entries {
+		if l.view[i] != entries[i] {
+			return false, nil
+		}
+	}
+	return true, s.enqueueState(l, len(entries), carried)
+}
+
+// toCarry copies the entries at the front of the view that a State must carry because they are at or below sequence last. A small tail is
+// carried whole, as far as it is durable, so that an idle log needs no State again soon.
+func (l *Log) toCarry(last uint64, limit int64, durableSeq uint64) []entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, bytes := 0, int64(0)
+	for ; n < len(l.view); n++ {
+		e := &l.view[n]
+		if e.carried() || e.seq <= last {
+			continue
+		}
+		if bytes += e.size(); e.seq > durableSeq || bytes > limit {
+			break
+		}
+	}
+	return append([]entry(nil), l.view[:n]...)
+}
+
+// enqueueState builds the State whose first n view entries are carried, enqueues it, and points these entries into it. The caller holds
+// l.mu: no other record of the log comes between the content and its place in the WAL.
+func (s *Store) enqueueState(l *Log, n int, carried []byte) error {
+	st := state{residency: l.residency, leaderEpoch: l.leaderEpoch, start: l.start.Load(), end: l.end.Load(), hw: l.hw.Load(),
+		segEnd: l.segEnd.Load(), active: l.active, keepFrom: l.end.Load(), epochs: l.epochs, carried: carried}
+	if n < len(l.view) {
+		st.keepFrom = l.view[n].base
+	}
+	if !s.bugs.forgetProducers {
+		st.producers = l.producers.encode()
+	}
+	payload := st.encode(l.id)
+	if s.bugs.stateBuiltApart {
+		l.mu.Unlock()
+		s.bugs.betweenBuildAndEnqueue()
+		l.mu.Lock()
+		n = min(n, len(l.view))
+	}
+	ref, err := s.wal.Append(kindState, len(payload), func(dst []byte) { copy(dst, payload) }, nil, 0)
+	if err != nil {
+		return fmt.Errorf("write state of %s: %w", l.id, mapWALError(err))
+	}
+	for i := range l.view[:n] {
+		e := &l.view[i]
+		before := e.size()
+		e.seq, e.off, e.len, e.delta = ref.Seq, ref.Off, ref.Len, e.delta|inState
+		l.viewBytes -= before
+		s.viewBytes.Add(-before)
+	}
+	l.carriedBytes = int64(len(carried))
+	oldest := ref.Seq
+	if n < len(l.view) {
+		oldest = min(oldest, l.view[n].seq)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.oldest = oldest
+	if l.heapIndex >= 0 {
+		heap.Fix(&s.byNeed, l.heapIndex)
+	}
+	return nil
+}
