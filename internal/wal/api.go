@@ -150,13 +150,3 @@ type SlotInfo struct {
 	Bytes      int64  // up to the write position
 	Sealed     bool   // rolled: nothing more will be written to it
 }
-
-// bugs are seeded mistakes that tests switch on, to prove that the crash tests would find them.
-type bugs struct {
-	skipRewrite  bool // Open does not rewrite the last commit
-	noSalt       bool // every generation has the same salt
-	earlyNext    bool // two commits are written before the first is synced
-	ackUnsynced  bool // durable is reported before the sync
-	noNextHeader bool // the Roll is written before the next slot's header is synced
-	noCut        bool // the remains of a torn commit are not zeroed
-}

@@ -219,7 +219,7 @@ func (w *WAL) roll(size int64) error {
 		return err
 	}
 	w.free = w.free[1:]
-	next.enter(a.gen+1, w.nextSeq, c.pos)
+	next.enter(a.gen+1, w.nextSeq, c.pos, w.o.bugs.salt())
 	r := rollPayload{Slot: uint32(next.number), Salt: next.salt, FirstSeq: next.firstSeq, Index: a.positions}
 	c.own(kindRoll, payload, r.encode)
 	c.next = next

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -38,6 +39,9 @@ func (w *WAL) commitLoop() {
 			w.fatal(err)
 			return
 		}
+		if w.o.bugs.ackUnsynced {
+			continue
+		}
 		if !w.publish(c) || clean {
 			return
 		}
@@ -62,10 +66,7 @@ func (w *WAL) take() (c *commit, closing bool) {
 	}
 	if len(w.queue) > 0 && w.failed == nil {
 		c = w.queue[0]
-		w.queue[0] = nil
-		if w.queue = w.queue[1:]; len(w.queue) == 0 {
-			w.queue = nil
-		}
+		w.queue = slices.Delete(w.queue, 0, 1) // a few entries; keeps the array
 		return c, false
 	}
 	w.idle = true
@@ -129,13 +130,19 @@ func (w *WAL) write(c *commit) error {
 		w.mu.Lock()
 		oldest := w.slots[0].gen
 		w.mu.Unlock()
-		if err := c.next.writeHeader(slotLive, oldest); err != nil {
+		if err := c.next.writeHeader(slotLive, oldest, !w.o.bugs.noNextHeader); err != nil {
 			return err
 		}
 	}
 	b := w.finish(c)
 	if _, err := c.slot.f.WriteAt(b, c.pos); err != nil {
 		return fmt.Errorf("write commit %d to %s: %w", c.seq, c.slot.path, err)
+	}
+	if w.o.bugs.earlyNext {
+		w.writeAhead()
+	}
+	if w.o.bugs.ackUnsynced {
+		w.publish(c)
 	}
 	if err := c.slot.f.Sync(); err != nil {
 		return fmt.Errorf("sync commit %d in %s: %w", c.seq, c.slot.path, err)

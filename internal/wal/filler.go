@@ -188,7 +188,7 @@ func (w *WAL) retire(s *slot) error {
 	oldest := w.slots[0].gen
 	surplus := s.size != w.o.SlotBytes || w.files > w.maxSlots()
 	w.mu.Unlock()
-	if err := s.writeHeader(slotFree, oldest); err != nil {
+	if err := s.writeHeader(slotFree, oldest, true); err != nil {
 		return err
 	}
 	if surplus {

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"slices"
 )
 
 // create makes the first slot of a new log.
@@ -36,7 +37,7 @@ func (r *recovery) settle() error {
 		// A slot that was prepared but not entered must not be taken for the next generation later.
 		if f.state == fileFree && f.hdr.State == slotLive {
 			f.gen = 0
-			if err := f.writeHeader(slotFree, oldest); err != nil {
+			if err := f.writeHeader(slotFree, oldest, true); err != nil {
 				return err
 			}
 		}
@@ -64,7 +65,7 @@ func (r *recovery) settle() error {
 // cut removes a torn last commit. Where missing sectors are told by zeros, its remains are zeroed; elsewhere they are
 // overwritten by the next commit.
 func (r *recovery) cut(f *slotFile) error {
-	if r.fault || r.tail.v != commitTorn || r.tail.rolled || r.tail.dirty == 0 {
+	if r.fault || r.tail.v != commitTorn || r.tail.rolled || r.tail.dirty == 0 || r.w.o.bugs.noCut {
 		return nil
 	}
 	for pos := r.tail.pos; pos < r.tail.dirty; {
@@ -113,7 +114,7 @@ func (r *recovery) rewriteLast(active *slotFile, oldest uint64) error {
 	if active.headerBad {
 		return nil // evidence; the Roll before it leads here
 	}
-	return active.writeHeader(slotLive, oldest)
+	return active.writeHeader(slotLive, oldest, true)
 }
 
 // removeFiles removes the files of those states.
@@ -121,7 +122,7 @@ func (r *recovery) removeFiles(states ...fileState) error {
 	removed := false
 	kept := r.files[:0]
 	for _, f := range r.files {
-		if !containsState(states, f.state) {
+		if !slices.Contains(states, f.state) {
 			kept = append(kept, f)
 			continue
 		}
@@ -140,21 +141,12 @@ func (r *recovery) removeFiles(states ...fileState) error {
 	return r.dirSync()
 }
 
-func containsState(states []fileState, s fileState) bool {
-	for _, x := range states {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
 // newActive makes a new file the active slot: the first of a log, or one behind damage.
 func (r *recovery) newActive(gen uint64) error {
 	f := &slotFile{state: fileLive}
 	f.number, f.path, f.size = r.w.number, r.w.slotPath(r.w.number), r.w.o.SlotBytes
 	f.zeroed, f.filled = true, blockSize
-	f.enter(gen, r.next, 0)
+	f.enter(gen, r.next, 0, r.w.o.bugs.salt())
 	oldest := gen
 	if len(r.chain) > 0 {
 		oldest = r.chain[0].gen

@@ -81,12 +81,15 @@ func (s *slot) header(state byte, oldestGen uint64) slotHeader {
 	return h
 }
 
-// writeHeader writes and syncs the slot's identity.
-func (s *slot) writeHeader(state byte, oldestGen uint64) error {
+// writeHeader writes the slot's identity and, always but for a seeded bug, syncs it.
+func (s *slot) writeHeader(state byte, oldestGen uint64, sync bool) error {
 	var block [blockSize]byte
 	s.header(state, oldestGen).encode(block[:])
 	if _, err := s.f.WriteAt(block[:], 0); err != nil {
 		return fmt.Errorf("write header of %s: %w", s.path, err)
+	}
+	if !sync {
+		return nil
 	}
 	if err := s.f.Sync(); err != nil {
 		return fmt.Errorf("sync header of %s: %w", s.path, err)
@@ -95,7 +98,7 @@ func (s *slot) writeHeader(state byte, oldestGen uint64) error {
 }
 
 // enter begins a new generation of a free slot, in memory; its header is written before the Roll that leads to it.
-func (s *slot) enter(gen, firstSeq uint64, prevRoll int64) {
-	s.gen, s.salt, s.firstSeq, s.prevRoll = gen, newSalt(), firstSeq, uint64(prevRoll)
+func (s *slot) enter(gen, firstSeq uint64, prevRoll int64, salt uint64) {
+	s.gen, s.salt, s.firstSeq, s.prevRoll = gen, salt, firstSeq, uint64(prevRoll)
 	s.positions, s.end, s.rolled = nil, blockSize, false
 }
