@@ -38,6 +38,7 @@ func (m *machine) sync(r *SyncRequest, rep *reply[SyncResult]) {
 		}
 	case Stable:
 		m.noteSync(g, mem)
+		m.touch(mem)
 		rep.answer(g.synced(mem), nil)
 	default:
 		refuse(ErrUnknownMember)
