@@ -104,7 +104,7 @@ var brokerSettings = []Setting{
 	number(OffsetsRetentionCheckMs, TypeLong, 600000, 1, "How often expired offsets are looked for.").readOnly(),
 	number(OffsetsRetentionMinutes, TypeInt, 10080, 1, "How long the offsets of an empty group are kept.").readOnly(),
 	number(OffsetsTopicPartitions, TypeInt, 50, 1, "Partitions of __consumer_offsets.").atMost(10_000).readOnly(),
-	number(OffsetsTopicReplicationFactor, TypeInt, 3, 1, "Replicas of __consumer_offsets; by itself three, or as many as there are brokers.").atMost(math.MaxInt16).readOnly(),
+	number(OffsetsTopicReplicationFactor, TypeShort, 3, 1, "Replicas of __consumer_offsets; by itself three, or as many as there are brokers.").readOnly(),
 	number(OffsetsTopicSegmentBytes, TypeInt, 104857600, 1<<20, "The segment size of __consumer_offsets.").readOnly(),
 	list("process.roles", "", nil, "broker,controller.").derived(),
 	number(ProducerIDExpirationMs, TypeInt, 86400000, 1, "An idempotent producer that is silent for so long is forgotten.").readOnly(),

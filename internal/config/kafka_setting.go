@@ -24,6 +24,7 @@ const (
 	TypeLong
 	TypeDouble
 	TypeList
+	TypeShort
 )
 
 // Setting describes one of Kafka's settings.
@@ -64,11 +65,8 @@ func (s *Setting) Normalize(value string) (string, error) {
 		if v = strings.ToLower(v); v != "true" && v != "false" {
 			return "", s.invalid(value, "Expected value to be either true or false")
 		}
-	case TypeInt, TypeLong:
-		bits := 32
-		if s.Type == TypeLong {
-			bits = 64
-		}
+	case TypeShort, TypeInt, TypeLong:
+		bits := map[SettingType]int{TypeShort: 16, TypeInt: 32, TypeLong: 64}[s.Type]
 		n, err := strconv.ParseInt(v, 10, bits)
 		if err != nil {
 			return "", s.invalid(value, "Not a number of type "+s.Type.String())
@@ -132,7 +130,7 @@ func (s *Setting) bounds() string {
 }
 
 func (t SettingType) String() string {
-	return [...]string{"", "BOOLEAN", "STRING", "INT", "LONG", "DOUBLE", "LIST"}[t]
+	return [...]string{"", "BOOLEAN", "STRING", "INT", "LONG", "DOUBLE", "LIST", "SHORT"}[t]
 }
 
 // The constructors of the tables. Numbers have a lower bound and no upper one but their type's.
