@@ -59,6 +59,7 @@ type Node struct {
 	leads       chan uint64 // epochs in which this node began to serve as controller
 	broken      atomic.Pointer[error]
 	serving     atomic.Bool
+	free        atomic.Pointer[uint64] // bytes, once they are known
 	readyMs     int64
 	mu          sync.Mutex // guards stops while the start runs steps side by side
 	stops       []stop     // in start order
