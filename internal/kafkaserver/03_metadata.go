@@ -21,12 +21,8 @@ func init() {
 // autoCreateWait bounds how long a Metadata request waits for the topics that it creates.
 const autoCreateWait = 5 * time.Second
 
-// All operations that a client may do when nothing restricts it, as bit fields (KIP-430).
-const (
-	topicOperations   int32 = 3576
-	clusterOperations int32 = 8096
-	notAsked          int32 = -1 << 31
-)
+// notAsked stands where the client did not ask for the authorized operations.
+const notAsked int32 = -1 << 31
 
 // handleMetadata lists brokers and topics. Topics that it creates are in its own answer, with their leaders, so that no client has to
 // back off and ask again.
@@ -56,15 +52,6 @@ func (s *Server) handleMetadata(r *request, req *kmsg.MetadataRequest) kmsg.Resp
 		resp.Topics = append(resp.Topics, s.namedTopic(r, im, &req.Topics[i], req.IncludeTopicAuthorizedOperations, created))
 	}
 	return resp
-}
-
-// controllerID is the node that leads the metadata log, -1 when none is known.
-func (s *Server) controllerID() int32 {
-	leader := s.deps.Meta.Status().Leader
-	if leader.DiskID.IsZero() {
-		return metadata.NoLeader
-	}
-	return leader.NodeID
 }
 
 // autoCreate creates the topics that are named, unknown and may be created, and returns what became of those that were not.

@@ -95,10 +95,9 @@ func (p *schemaParser) fields(end byte) (*walkFields, error) {
 		}
 		switch {
 		case tagged:
+			// kmsg reads a tagged field that it knows in every version, so it is checked in every version.
 			f.cost += cost
-			if in && p.flex {
-				f.tags[tag] = op
-			}
+			f.tags[tag] = op
 		case in:
 			f.cost += cost
 			f.append(op)

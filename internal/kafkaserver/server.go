@@ -61,7 +61,7 @@ type Server struct {
 	deps   Deps
 	limits Limits
 	log    *slog.Logger
-	static map[string]string // the Kafka settings this node was started with
+	given  map[string]string // the Kafka settings this node was started with
 
 	ctx    context.Context // done when the server stops
 	cancel context.CancelFunc
@@ -86,7 +86,7 @@ func (s *Server) image() *metadata.Image { return s.deps.Meta.Image() }
 
 // brokerLayers are the places from which the values of this broker's settings come.
 func (s *Server) brokerLayers(im *metadata.Image) config.Layers {
-	return controller.Layers(im, s.static, s.deps.NodeID, "")
+	return controller.Layers(im, s.given, s.deps.NodeID, "")
 }
 
 // ErrServerClosed is what Serve returns after Shutdown.
@@ -98,7 +98,7 @@ func New(d Deps, l Limits) (*Server, error) {
 		return nil, errors.New("make kafka server: no logger or no config")
 	}
 	l = l.withDefaults()
-	s := &Server{deps: d, limits: l, log: d.Logger, static: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), fetchBudget: newBudget(l.FetchBytes),
+	s := &Server{deps: d, limits: l, log: d.Logger, given: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), fetchBudget: newBudget(l.FetchBytes),
 		sessions: newFetchSessions(maxFetchSessions), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
 	s.now.Store(time.Now().UnixNano())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
