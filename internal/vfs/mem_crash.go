@@ -138,3 +138,16 @@ func (c *crasher) content(old, n *inode) {
 	}
 	n.durable = slices.Clone(n.data)
 }
+
+// LoseUnsynced does what Linux does after a failed write-back: the unsynced bytes of a file stay visible but count as
+// clean, so that no later Sync writes them; only writing them again does.
+func (m *Mem) LoseUnsynced(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.lookup(name)
+	if err != nil {
+		return pathErr("lose", name, err)
+	}
+	clear(n.dirty)
+	return nil
+}

@@ -128,7 +128,7 @@ func (w *WAL) makeSeal(clean bool) *commit {
 func (w *WAL) write(c *commit) error {
 	if c.next != nil {
 		w.mu.Lock()
-		oldest := w.slots[0].gen
+		oldest := w.oldest
 		w.mu.Unlock()
 		if err := c.next.writeHeader(slotLive, oldest, !w.o.bugs.noNextHeader); err != nil {
 			return err

@@ -249,6 +249,11 @@ func crashLevel(seed uint64, o Options, mem *vfs.Mem, h *history, depth int) err
 // must survive a power failure right after it.
 func reopenAfterKill(r *crashRun, o Options, h *history) error {
 	o.FS = r.mem
+	if r.rng.IntN(2) == 0 {
+		for n := range 8 {
+			_ = r.mem.LoseUnsynced("wal/" + slotName(n)) // not all exist
+		}
+	}
 	h.mu.Lock()
 	img := image{fs: r.mem, durable: h.durable, appended: len(h.records), recycled: h.recycled}
 	h.mu.Unlock()

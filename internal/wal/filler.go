@@ -185,7 +185,7 @@ func (w *WAL) fillStep(s *slot) error {
 // today's, or one more than MaxBytes allows, is removed.
 func (w *WAL) retire(s *slot) error {
 	w.mu.Lock()
-	oldest := w.slots[0].gen
+	oldest := w.oldest
 	surplus := s.size != w.o.SlotBytes || w.files > w.maxSlots()
 	w.mu.Unlock()
 	if err := s.writeHeader(slotFree, oldest, true); err != nil {
@@ -225,7 +225,7 @@ func (w *WAL) makeFree(s *slot) {
 // createSlot adds a new file, free and with nothing but its header.
 func (w *WAL) createSlot() error {
 	w.mu.Lock()
-	number, oldest := w.number, w.slots[0].gen
+	number, oldest := w.number, w.oldest
 	w.mu.Unlock()
 	s := &slot{number: number, path: w.slotPath(number), size: w.o.SlotBytes, zeroed: true, filled: blockSize}
 	if err := w.makeFile(s, slotFree, oldest); err != nil {

@@ -15,6 +15,9 @@ import (
 // maxSeq bounds sequences and generations in headers, far from overflow.
 const maxSeq = 1 << 62
 
+// lostTail is how many sequences are left out behind a damaged end: more than can have been lost there.
+const lostTail = 1 << 32
+
 // slotFile is a file found at start.
 type slotFile struct {
 	slot
@@ -64,8 +67,9 @@ type recovery struct {
 	tail   tail // of the last slot of chain
 	last   lastCommit
 	fresh  bool
-	fault  bool // the last slot cannot be continued
-	next   uint64
+	fault  bool   // the last slot cannot be continued
+	next   uint64 // sequence that the log goes on with
+	oldest uint64 // generation that the log begins with, or should
 }
 
 // Open recovers the log in o.Dir, calls replay for every record from o.ReplayFrom on, and starts the log's goroutines.
@@ -202,7 +206,7 @@ func (r *recovery) allZeros(f *slotFile) (bool, error) {
 
 // buildChain sorts the live slots by generation and notes what is missing before the first.
 func (r *recovery) buildChain() error {
-	var oldest uint64
+	oldest := uint64(1)
 	used := false
 	for _, f := range r.files {
 		if f.state == fileLive || f.state == fileFree {
@@ -210,6 +214,7 @@ func (r *recovery) buildChain() error {
 		}
 		used = used || f.state != fileBlank
 	}
+	r.oldest = oldest
 	for _, f := range r.files {
 		switch {
 		case f.state == fileLive && f.gen < oldest:
@@ -236,10 +241,10 @@ func (r *recovery) buildChain() error {
 			return fmt.Errorf("%s and %s contradict each other: %w", p.path, f.path, ErrCorrupt)
 		}
 	}
-	if first := r.chain[0]; first.gen > max(oldest, 1) {
+	if first := r.chain[0]; first.gen > oldest {
 		return r.addFault(Fault{
 			FromSeq: 1, ToSeq: first.firstSeq - 1, Slot: -1,
-			Why: fmt.Sprintf("oldest slot is of generation %d, %d is missing", first.gen, max(oldest, 1)),
+			Why: fmt.Sprintf("oldest slot is of generation %d, %d is missing", first.gen, oldest),
 		})
 	}
 	return nil
@@ -308,7 +313,7 @@ func (r *recovery) followRoll(f, next *slotFile, roll rollPayload) error {
 		fault.ToSeq = next.firstSeq - 1
 		return r.addFault(fault)
 	}
-	fault.ToSeq = fault.FromSeq + uint64(r.w.o.SlotBytes/blockSize)
+	fault.ToSeq = fault.FromSeq + lostTail - 1
 	r.fault, r.next = true, fault.ToSeq+1
 	return r.addFault(fault)
 }
@@ -350,12 +355,16 @@ func (r *recovery) judgeTail() error {
 	if t.v == commitTorn && damaged >= 0 {
 		t.v, t.why = commitBad, fmt.Sprintf("%s, and the header of slot %d is damaged", t.why, r.files[damaged].number)
 	}
+	if f.headerBad {
+		// Without its header the file may be another than the one that was written to.
+		t.v, t.why = commitBad, "end of a slot whose header is damaged"
+	}
 	switch t.v {
 	case commitTorn:
 		r.rec.TornSeq, r.rec.Clean = t.seq, false
 		r.w.log.Info("last commit is torn and was never acknowledged; it is cut", "dir", r.w.o.Dir, "seq", t.seq, "slot", f.number, "position", t.pos)
 	case commitBad:
-		to := t.seq + uint64((f.size-t.pos)/blockSize)
+		to := t.seq + lostTail - 1
 		r.fault, r.next = true, to+1
 		return r.addFault(Fault{FromSeq: t.seq, ToSeq: to, Slot: f.number, Position: t.pos, Why: t.why})
 	}

@@ -26,18 +26,17 @@ func (r *recovery) settle() error {
 		return err
 	}
 	active := r.chain[len(r.chain)-1]
-	oldest := r.chain[0].gen
 	if err := r.cut(active); err != nil {
 		return err
 	}
-	if err := r.rewriteLast(active, oldest); err != nil {
+	if err := r.rewriteLast(active); err != nil {
 		return err
 	}
 	for _, f := range r.files {
 		// A slot that was prepared but not entered must not be taken for the next generation later.
 		if f.state == fileFree && f.hdr.State == slotLive {
 			f.gen = 0
-			if err := f.writeHeader(slotFree, oldest, true); err != nil {
+			if err := f.writeHeader(slotFree, r.oldest, true); err != nil {
 				return err
 			}
 		}
@@ -83,7 +82,7 @@ func (r *recovery) cut(f *slotFile) error {
 
 // rewriteLast writes the last valid commit, and the header of the active slot, once more with the same bytes and syncs
 // them: what was read may be in the page cache only, even marked as written after a failed sync (invariant 5).
-func (r *recovery) rewriteLast(active *slotFile, oldest uint64) error {
+func (r *recovery) rewriteLast(active *slotFile) error {
 	if r.w.o.bugs.skipRewrite {
 		return nil
 	}
@@ -114,7 +113,7 @@ func (r *recovery) rewriteLast(active *slotFile, oldest uint64) error {
 	if active.headerBad {
 		return nil // evidence; the Roll before it leads here
 	}
-	return active.writeHeader(slotLive, oldest, true)
+	return active.writeHeader(slotLive, r.oldest, true)
 }
 
 // removeFiles removes the files of those states.
@@ -147,11 +146,7 @@ func (r *recovery) newActive(gen uint64) error {
 	f.number, f.path, f.size = r.w.number, r.w.slotPath(r.w.number), r.w.o.SlotBytes
 	f.zeroed, f.filled = true, blockSize
 	f.enter(gen, r.next, 0, r.w.o.bugs.salt())
-	oldest := gen
-	if len(r.chain) > 0 {
-		oldest = r.chain[0].gen
-	}
-	if err := r.w.makeFile(&f.slot, slotLive, oldest); err != nil {
+	if err := r.w.makeFile(&f.slot, slotLive, r.oldest); err != nil {
 		return err
 	}
 	r.w.number++
@@ -184,7 +179,7 @@ func (r *recovery) publish() {
 			w.makeFree(&f.slot)
 		}
 	}
-	w.files = len(r.files)
+	w.files, w.oldest = len(r.files), r.oldest
 	w.nextSeq = r.next
 	w.durable.Store(r.next - 1)
 	w.sealed = r.last.s == nil || r.last.seal

@@ -32,6 +32,7 @@ type WAL struct {
 	slots   []*slot // live, oldest first; the last one is active
 	free    []*slot // ready to be entered, in order
 	retired []*slot // given back by Recycle, header not rewritten yet
+	oldest  uint64  // generations below it are given back; that of slots[0], unless the first slots were lost
 	files   int     // slot files in all, damaged ones included
 	number  int     // number for the next new file
 
@@ -285,6 +286,7 @@ func (w *WAL) Recycle(upToSeq uint64) error {
 	if n > 0 {
 		w.retired = append(w.retired, w.slots[:n]...)
 		w.slots = append([]*slot(nil), w.slots[n:]...)
+		w.oldest = w.slots[0].gen
 		poke(w.kickFill)
 	}
 	return nil
