@@ -107,7 +107,7 @@ var brokerSettings = []Setting{
 	number(OffsetsTopicReplicationFactor, TypeShort, 3, 1, "Replicas of __consumer_offsets; by itself three, or as many as there are brokers.").readOnly(),
 	number(OffsetsTopicSegmentBytes, TypeInt, 104857600, 1<<20, "The segment size of __consumer_offsets.").readOnly(),
 	list("process.roles", "", nil, "broker,controller.").derived(),
-	number(ProducerIDExpirationMs, TypeInt, 86400000, 1, "An idempotent producer that is silent for so long is forgotten.").readOnly(),
+	number(ProducerIDExpirationMs, TypeInt, 86400000, 1, "An idempotent producer that is silent for so long is forgotten."),
 	number("queued.max.requests", TypeInt, 500, 1, "Shown for clients; connections are bounded by bytes here.").derived(),
 	word(ReplicaSelector, "", []string{"", RackAwareSelector}, "Which replica a consumer is sent to: the leader, or one in its rack.").null().readOnly(),
 	number(SocketRequestMaxBytes, TypeInt, 104857600, 1024, "The largest request.").readOnly(),

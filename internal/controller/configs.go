@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -172,15 +173,11 @@ func normalize(r metadata.Resource, name, value string) (string, error) {
 		}
 		return v, nil
 	}
-	s := config.BrokerSetting(name)
+	v, err := config.NormalizeDynamicBroker(name, value)
 	switch {
-	case s == nil:
-		return "", refuse(ErrInvalidConfig, "Unknown broker config name: %s", name)
-	case s.ReadOnly:
+	case errors.Is(err, config.ErrReadOnly):
 		return "", refuse(ErrInvalidRequest, "Cannot update these configs dynamically: [%s]", name)
-	}
-	v, err := s.Normalize(value)
-	if err != nil {
+	case err != nil:
 		return "", refuse(ErrInvalidConfig, "%s", err)
 	}
 	return v, nil
