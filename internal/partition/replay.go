@@ -42,10 +42,13 @@ func (r *replayer) record(rec wal.Record) error {
 	case kindAppend:
 		return r.append(l, p, rest, rec.Ref)
 	case kindTruncate:
-		if p.offset >= l.segEnd.Load() && p.offset < l.end.Load() {
+		if l.fault != nil || p.offset >= l.segEnd.Load() && p.offset < l.end.Load() {
 			l.cut(p.offset)
 		}
 	case kindLogStart:
+		if l.fault != nil { // where segments end is not known: nothing may be dropped for it
+			break
+		}
 		l.moveStart(p.offset)
 		l.SetHighWatermark(p.offset)
 	case kindReset:
@@ -106,6 +109,10 @@ func (r *replayer) state(l *Log, p prefix, rest []byte, ref wal.Ref) error {
 	if err != nil {
 		return fmt.Errorf("replay state of %s: %w", p.id, err)
 	}
+	if r.s.bugs.stateMerges && l.fault == nil {
+		return nil
+	}
+	start := l.start.Load()
 	i := len(l.view)
 	for i > 0 && l.view[i-1].base >= st.keepFrom {
 		i--
@@ -135,6 +142,9 @@ func (r *replayer) state(l *Log, p prefix, rest []byte, ref wal.Ref) error {
 	l.carriedBytes = int64(len(st.carried))
 	l.oldest = oldest
 	l.start.Store(st.start)
+	if r.s.bugs.stateMerges {
+		l.start.Store(start)
+	}
 	l.end.Store(st.end)
 	l.segEnd.Store(st.segEnd)
 	l.hw.Store(max(st.hw, st.segEnd, st.start))
