@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 	"hash/crc32"
+	"slices"
 )
 
 // commit is one that is being built, waiting or being written. Append fills it under WAL.mu; once sealed it belongs
@@ -116,6 +117,9 @@ func (w *WAL) makeRoom(need int) error {
 		return w.roll(size)
 	}
 	if limit := a.filled; a.end+size > a.dataEnd(limit) {
+		if w.noSpace && a.short && len(w.free)+len(w.retired) > 0 {
+			return w.roll(size) // early: this slot cannot grow, others need not
+		}
 		return w.waitFilled(a, &w.wantActive, a.end+size+(limit-a.dataEnd(limit)))
 	}
 	_, err := w.openCommit(size)
@@ -200,11 +204,13 @@ func (w *WAL) roll(size int64) error {
 		}
 		return w.waitFilled(nil, &w.wantNext, blockSize)
 	}
-	next := w.free[0]
 	ready := blockSize + size + rollRoom(3) + blockSize
 	if w.o.Reserve > 0 {
-		ready = next.size // torn commits are told from damage by zeros, so all of it must be zero
+		ready = w.o.SlotBytes // torn commits are told from damage by zeros, so all of it must be zero
 	}
+	// Any will do; the first is the one that the filler works on.
+	i := max(0, slices.IndexFunc(w.free, func(s *slot) bool { return s.filled >= ready }))
+	next := w.free[i]
 	if next.filled < ready {
 		return w.waitFilled(next, &w.wantNext, ready)
 	}
@@ -218,7 +224,7 @@ func (w *WAL) roll(size int64) error {
 	if c == nil || err != nil {
 		return err
 	}
-	w.free = w.free[1:]
+	w.free = slices.Delete(w.free, i, i+1)
 	next.enter(a.gen+1, w.nextSeq, c.pos, w.o.bugs.salt())
 	r := rollPayload{Slot: uint32(next.number), Salt: next.salt, FirstSeq: next.firstSeq, Index: a.positions}
 	c.own(kindRoll, payload, r.encode)

@@ -279,7 +279,7 @@ func seeds(def uint64) uint64 {
 }
 
 func TestCrash(t *testing.T) {
-	for seed := range seeds(60) {
+	for seed := range seeds(20) {
 		if err := crashSeed(seed, bugs{}); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

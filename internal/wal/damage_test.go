@@ -46,6 +46,11 @@ func buildLog(t testing.TB, reserve int, sealed bool) *damagedLog {
 		}
 	}
 	mustSync(t, w)
+	for retired := 1; retired > 0; { // until then a slot given back may be replayed once more
+		w.mu.Lock()
+		retired = len(w.retired)
+		w.mu.Unlock()
+	}
 	d.slots = w.Slots()
 	d.last, _ = w.active().position(d.records[len(d.records)-1].ref.Seq)
 	if !sealed {
@@ -209,7 +214,7 @@ func TestBitFlips(t *testing.T) {
 	forEachLog(t, func(t *testing.T, d *damagedLog) {
 		rng := rand.New(rand.NewPCG(5, 6))
 		for _, s := range d.slots {
-			for i := range seeds(150) {
+			for i := range seeds(90) {
 				pos := int64(i) // every byte of the header first
 				if i >= slotHeaderSize {
 					pos = rng.Int64N(s.Bytes)
@@ -230,7 +235,7 @@ func TestLostBlocks(t *testing.T) {
 	forEachLog(t, func(t *testing.T, d *damagedLog) {
 		rng := rand.New(rand.NewPCG(7, 8))
 		for _, s := range d.slots {
-			for range seeds(40) {
+			for range seeds(15) {
 				blocks := 1 + rng.Int64N(4)
 				pos := rng.Int64N(s.Bytes) &^ (blockSize - 1)
 				if end := d.last + blockSize; s.Slot == d.slots[len(d.slots)-1].Slot && !d.sealed && pos < d.last && pos+blocks*blockSize >= end {

@@ -115,20 +115,19 @@ func (w *WAL) pickJob(now time.Time) (jobKind, *slot) {
 	if w.failed != nil {
 		return jobNone, nil
 	}
-	mayGrow := !w.noSpace || !now.Before(w.retryAt)
+	// After a full disk only what needs no space goes on, until it is time to try again.
+	blocked := w.noSpace && now.Before(w.retryAt)
+	fillable := func(s *slot, to int64) bool { return s.filled < min(to, s.size) && !(blocked && s.short) }
 	a := w.active()
 	ahead := a.end + 2*w.o.ZeroStep
 	if w.o.Reserve > 0 {
 		ahead = a.size
 	}
-	if mayGrow && a.filled < min(a.size, max(ahead, w.wantActive)) {
+	if fillable(a, max(ahead, w.wantActive)) {
 		return jobFill, a
 	}
 	if len(w.retired) > 0 && w.retired[0].pins.Load() == 0 {
 		return jobRetire, w.retired[0]
-	}
-	if !mayGrow {
-		return jobNone, nil
 	}
 	// The next slot is begun when half of the active one is written, so that it is complete when it is needed.
 	want := w.o.Reserve
@@ -136,11 +135,11 @@ func (w *WAL) pickJob(now time.Time) (jobKind, *slot) {
 		want = 1
 	}
 	for i, s := range w.free {
-		if i < want && s.filled < s.size {
+		if i < want && fillable(s, s.size) {
 			return jobFill, s
 		}
 	}
-	if len(w.free) < want && w.files < w.maxSlots() {
+	if len(w.free) < want && w.files < w.maxSlots() && !blocked {
 		return jobCreate, nil
 	}
 	return jobNone, nil
@@ -176,8 +175,11 @@ func (w *WAL) fillStep(s *slot) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if s.short {
+		w.spaceTaken()
+	}
 	s.filled, s.short = to, false
-	w.spaceTaken()
+	w.wake()
 	return nil
 }
 
