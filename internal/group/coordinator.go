@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -199,8 +200,15 @@ func (c *Coordinator) restart(s *shard, t *term) {
 	c.begin(s, t, t.epoch, loadRetryMin)
 }
 
-// TopicsDeleted drops the committed offsets of topics that are gone. It does not block.
+// TopicsDeleted drops the committed offsets of topics that are gone. If the topic of groups itself is among them all groups are
+// forgotten: a new one begins with the same leader epochs, and without them. It does not block.
 func (c *Coordinator) TopicsDeleted(topics []string) {
+	if slices.Contains(topics, TopicName) {
+		c.SetPartitions(0)
+		for _, s := range c.all() {
+			c.Resigned(s.partition)
+		}
+	}
 	c.mu.Lock()
 	c.deleted = append(c.deleted, topics...)
 	c.mu.Unlock()

@@ -186,7 +186,7 @@ func (m *machine) completed(number int64, err error) {
 		m.broken = err
 		return
 	}
-	m.durable = number
+	m.durable = max(m.durable, number)
 	m.release(number, nil)
 }
 

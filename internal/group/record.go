@@ -128,7 +128,7 @@ func decodeOffset(key, value []byte) (stored, error) {
 		s.offset.leaderEpoch = v.LeaderEpoch
 	}
 	if v.Version == offsetValueWithExpiry {
-		s.offset.expireMs = v.ExpireTimestamp
+		s.offset.expireMs = max(v.ExpireTimestamp, -1)
 	}
 	return s, nil
 }

@@ -18,6 +18,8 @@ type rig struct {
 	hold     bool          // do not make appends durable by themselves
 	refuse   error         // refuse appends
 	ids      int
+
+	batchEnds []int // where in log the appends in flight end
 }
 
 // got is an answer, or none yet.
@@ -50,6 +52,7 @@ func (r *rig) machine() *machine {
 			r.log = append(r.log, record{append([]byte{}, rec.key...), clone(rec.value)})
 		}
 		r.inflight = append(r.inflight, done)
+		r.batchEnds = append(r.batchEnds, len(r.log))
 		return nil
 	}
 	return m

@@ -44,64 +44,74 @@ const noDeadline = int64(1<<63 - 1)
 
 // enter runs fn on the loaded machine. It waits up to Config.LoadWait for a partition that is loading.
 func (s *shard) enter(ctx context.Context, fn func(*machine)) error {
-	t, err := s.await(ctx)
-	if err != nil {
-		return err
+	for range maxTerms {
+		t, err := s.await(ctx)
+		if err != nil {
+			return err
+		}
+		if s.with(t, fn) {
+			return nil
+		}
 	}
+	return ErrLoading
+}
+
+// maxTerms is how many terms a request may see end before it gives up.
+const maxTerms = 3
+
+// with runs fn on the machine of the term, unless that is over.
+func (s *shard) with(t *term, fn func(*machine)) bool {
 	s.mu.Lock()
 	defer s.unlock()
 	if s.term.Load() != t {
-		return s.gone()
+		return false
 	}
 	t.m.now = time.Now()
 	fn(t.m)
-	return nil
-}
-
-// gone is the answer when a term ended while it was asked: the partition is led elsewhere, or is loading again.
-func (s *shard) gone() error {
-	if s.term.Load() == nil {
-		return ErrNotCoordinator
-	}
-	return ErrLoading
+	return true
 }
 
 // await returns the term whose machine is loaded.
 func (s *shard) await(ctx context.Context) (*term, error) {
 	t := s.term.Load()
-	if t == nil {
-		return nil, ErrNotCoordinator
+	if t != nil && t.loaded() {
+		return t, nil
 	}
-	select {
-	case <-t.ready:
-	default:
-		timeout := time.NewTimer(s.c.cfg.LoadWait)
-		defer timeout.Stop()
+	timeout := time.NewTimer(s.c.cfg.LoadWait)
+	defer timeout.Stop()
+	for {
+		t := s.term.Load()
+		if t == nil {
+			return nil, ErrNotCoordinator
+		}
 		select {
 		case <-t.ready:
-		case <-t.ctx.Done():
-			return nil, s.gone()
+			return t, nil
+		case <-t.ctx.Done(): // another term follows, or none
+			if s.term.Load() == t {
+				return nil, ErrStopped
+			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-timeout.C:
 			return nil, ErrLoading
 		}
 	}
-	return t, nil
+}
+
+func (t *term) loaded() bool {
+	select {
+	case <-t.ready:
+		return true
+	default:
+		return false
+	}
 }
 
 // loading tells whether the partition is led here but cannot be asked yet.
 func (s *shard) loading() bool {
 	t := s.term.Load()
-	if t == nil {
-		return false
-	}
-	select {
-	case <-t.ready:
-		return false
-	default:
-		return true
-	}
+	return t != nil && !t.loaded()
 }
 
 // withMachine runs fn on the machine if there is one now.
