@@ -172,7 +172,7 @@ func (rep *Report) saturation() Verdict {
 	if share >= saturatedShare {
 		return Verdict{"client", true, "SATURATED CLIENT: " + text + "; the cluster may be faster than this"}
 	}
-	if lag := rep.ScheduleLag; lag != nil && rep.Latency != nil && lag.P99Ms > 1 && lag.P99Ms > rep.Service.P99Ms {
+	if lag := rep.ScheduleLag; lag != nil && rep.Latency != nil && rep.Service != nil && lag.P99Ms > 1 && lag.P99Ms > rep.Service.P99Ms {
 		return Verdict{"client", true, fmt.Sprintf("SATURATED CLIENT: records were sent late by %s (p99), more than they took (%s)", msText(lag.P99Ms), msText(rep.Service.P99Ms))}
 	}
 	if u.MachineCores >= 0 && u.MachineCores/float64(max(1, u.Cores)) >= 0.95 {

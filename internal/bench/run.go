@@ -192,7 +192,7 @@ func (r *run) endToEndActivity() (activity, error) {
 			for _, rec := range r.acks {
 				acks.merge(rec.cur)
 			}
-			rep.Acknowledge = newLatency(acks.response)
+			rep.Acknowledge, rep.ScheduleLag = newLatency(acks.response), newLatency(acks.lag)
 			rep.failedAcks = acks.failed
 		},
 	}, nil

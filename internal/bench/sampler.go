@@ -48,11 +48,12 @@ type sampler struct {
 
 // startSampler begins to collect; finish ends it after all measuring goroutines have ended.
 func (r *run) startSampler(onRow func(Row)) *sampler {
-	s := &sampler{run: r, recorders: r.recorders, total: newShard(r.o.model() == modelOpen), stop: make(chan struct{}), onRow: onRow,
+	open := r.o.model() == modelOpen && r.o.Mode != modeEndToEnd // there the schedule is the producers', not the reader's
+	s := &sampler{run: r, recorders: r.recorders, total: newShard(open), stop: make(chan struct{}), onRow: onRow,
 		offered: make([]bool, len(r.recorders)), begin: r.clock.now(), lastUsage: readUsage()}
 	s.last = s.begin
 	for range s.recorders {
-		s.spare = append(s.spare, newShard(r.o.model() == modelOpen))
+		s.spare = append(s.spare, newShard(open))
 	}
 	s.done.Go(s.loop)
 	return s

@@ -25,6 +25,8 @@ type LogEntry struct {
 	Time time.Time
 	// Key names the entity: topic/orders.
 	Key string
+	// Kind is what the entry is in the log (event, epoch-start, ...), "" when it was not sent.
+	Kind string
 	// Type is the event's type (TopicCreated) or the kind of an entry that is no event (epoch-start).
 	Type string
 	// Hash is the entry's chain hash in hex, "" when it was not sent.
@@ -105,28 +107,37 @@ func (t *Tail) Poll(ctx context.Context) ([]LogEntry, error) {
 // Close ends the tail.
 func (t *Tail) Close() { t.kafka.Close() }
 
+// TypeImageHash is the type of an entry that holds the hash of the image so far.
+const TypeImageHash = "image-hash"
+
 // decodeEntry reads a record of the log. Entries that are no events carry their kind in a header.
 func decodeEntry(r *kgo.Record) LogEntry {
-	e := LogEntry{Offset: r.Offset, Epoch: r.LeaderEpoch, Key: string(r.Key), Value: r.Value}
-	if ms := r.Timestamp.UnixMilli(); ms > 0 {
-		e.Time = r.Timestamp
+	var at time.Time
+	if r.Timestamp.UnixMilli() > 0 {
+		at = r.Timestamp
 	}
-	kind := ""
+	kind, hash := "", ""
 	for _, h := range r.Headers {
 		switch h.Key {
 		case "hash":
-			e.Hash = headerHash(h.Value)
+			hash = headerHash(h.Value)
 		case "type":
 			kind = string(h.Value)
 		}
 	}
+	return RebuildEntry(r.Offset, r.LeaderEpoch, at, string(r.Key), kind, hash, r.Value)
+}
+
+// RebuildEntry makes an entry of its parts, for readers that have kept them.
+func RebuildEntry(offset int64, epoch int32, at time.Time, key, kind, hash string, value []byte) LogEntry {
+	e := LogEntry{Offset: offset, Epoch: epoch, Time: at, Key: key, Kind: kind, Hash: hash, Value: value}
 	if kind != "" && kind != "event" && kind != "voters" {
 		e.Type = kind
 		return e
 	}
-	ev, err := metadata.DecodeEvent(r.Value)
+	ev, err := metadata.DecodeEvent(value)
 	if err != nil {
-		e.Type, e.Err = "unknown", fmt.Errorf("entry %d: %w", r.Offset, err)
+		e.Type, e.Err = "unknown", fmt.Errorf("entry %d: %w", offset, err)
 		return e
 	}
 	e.Event, e.Type = ev, ev.Type()
@@ -219,7 +230,7 @@ func (f *Fold) fail(err error) {
 
 // checkHash compares the image with the hash that the controller wrote into the log.
 func (f *Fold) checkHash(e LogEntry) {
-	if e.Type != "image-hash" || !f.Complete || len(e.Value) == 0 {
+	if e.Type != TypeImageHash || !f.Complete || len(e.Value) == 0 {
 		return
 	}
 	want := headerHash(e.Value)

@@ -1,0 +1,69 @@
+package top
+
+import (
+	"time"
+
+	"github.com/chronik-io/chronik/internal/metaclient"
+)
+
+// Input is one thing that was seen, with the time it was seen at. Exactly one of the other fields is set. A recording is a list of these.
+type Input struct {
+	At      time.Time   `json:"at"`
+	Gauges  *Gauges     `json:"gauges,omitempty"`
+	Log     *LogBatch   `json:"log,omitempty"`
+	Trouble *Trouble    `json:"trouble,omitempty"`
+	Header  *FileHeader `json:"header,omitempty"`
+}
+
+// FileHeader begins a recording.
+type FileHeader struct {
+	Format  string `json:"format"` // "chronik-top"
+	Version int    `json:"version"`
+	Target  string `json:"target"`
+}
+
+// Gauges are sampled values.
+type Gauges struct {
+	Status *metaclient.Status `json:"status"`
+	Topics []TopicGauge       `json:"topics"`
+}
+
+// TopicGauge is what is known of one topic at one moment.
+type TopicGauge struct {
+	Name       string `json:"name"`
+	Internal   bool   `json:"internal,omitempty"`
+	Partitions int    `json:"partitions"`
+	Records    int64  `json:"records"`   // between start and end offsets
+	EndOffset  int64  `json:"endOffset"` // summed over the partitions: its growth is the rate
+}
+
+// LogBatch is some entries of the metadata log.
+type LogBatch struct {
+	Start   int64      `json:"start"` // first offset of the log
+	Entries []LogInput `json:"entries"`
+}
+
+// LogInput is one entry as it was read.
+type LogInput struct {
+	Offset int64     `json:"offset"`
+	Epoch  int32     `json:"epoch"`
+	Time   time.Time `json:"time,omitzero"`
+	Key    string    `json:"key"`
+	Kind   string    `json:"kind,omitempty"`
+	Hash   string    `json:"hash,omitempty"`
+	Value  []byte    `json:"value"`
+}
+
+// Trouble is something that could not be read. An empty Text means that it works again.
+type Trouble struct {
+	Part string `json:"part"` // "cluster" or "log"
+	Text string `json:"text"`
+	// Absent says that the cluster has no metadata log at all.
+	Absent bool `json:"absent,omitempty"`
+}
+
+// Parts of Trouble.
+const (
+	partCluster = "cluster"
+	partLog     = "log"
+)
