@@ -29,8 +29,9 @@ func (s *Server) handleCreateTopics(r *request, req *kmsg.CreateTopicsRequest) k
 		}
 		return resp
 	}
+	layers := s.layers(s.image(), "")
 	for i := range results {
-		resp.Topics = append(resp.Topics, s.createdTopic(&results[i]))
+		resp.Topics = append(resp.Topics, createdTopic(r.version, layers, &results[i]))
 	}
 	return resp
 }
@@ -52,15 +53,17 @@ func createTopicsError(name string, err error) kmsg.CreateTopicsResponseTopic {
 	return t
 }
 
-// createdTopic describes a topic with all its settings, those it has by default included.
-func (s *Server) createdTopic(res *controller.TopicResult) kmsg.CreateTopicsResponseTopic {
+// createdTopic describes a topic, from version 5 on with all its settings, those it has by default included.
+func createdTopic(version int16, layers config.Layers, res *controller.TopicResult) kmsg.CreateTopicsResponseTopic {
 	if res.Err != nil {
 		return createTopicsError(res.Name, res.Err)
 	}
 	t := kmsg.NewCreateTopicsResponseTopic()
 	t.Topic, t.TopicID = res.Name, res.ID
 	t.NumPartitions, t.ReplicationFactor = res.Partitions, int16(res.ReplicationFactor)
-	layers := s.layers(s.image(), "")
+	if version < 5 {
+		return t
+	}
 	layers.Topic = res.Configs
 	settings := config.TopicSettings()
 	for i := range settings {

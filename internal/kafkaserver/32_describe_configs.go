@@ -69,7 +69,7 @@ func (s *Server) describe(im *metadata.Image, want *kmsg.DescribeConfigsRequestR
 			return nil, &controller.Refusal{Reason: controller.ErrInvalidRequest, Message: "Unexpected broker id, expected " +
 				strconv.Itoa(int(s.deps.NodeID)) + " or empty string, but received " + want.ResourceName}
 		}
-		all = describeBroker(s.layers(im, ""))
+		all = describeBroker(s.shownLayers(im))
 	default:
 		return nil, &controller.Refusal{Reason: controller.ErrInvalidRequest, Message: "Unsupported resource type: " + want.ResourceType.String()}
 	}

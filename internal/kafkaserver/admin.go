@@ -2,6 +2,7 @@ package kafkaserver
 
 import (
 	"context"
+	"maps"
 	"net"
 	"strconv"
 	"time"
@@ -41,20 +42,21 @@ func (s *Server) controllerID() int32 {
 
 // layers are the places the settings of a topic ("" for this broker itself) come from.
 func (s *Server) layers(im *metadata.Image, topic string) config.Layers {
-	return controller.Layers(im, s.static(im), s.deps.NodeID, topic)
+	return controller.Layers(im, s.given, s.deps.NodeID, topic)
 }
 
-// static are the settings this broker was started with, its listeners included, which are known only once they are bound.
-func (s *Server) static(im *metadata.Image) map[string]string {
-	static := s.deps.Config.StaticKafka()
-	static["process.roles"] = "broker,controller"
+// shownLayers are the layers of this broker's settings with the listeners among them, which are known only once they are bound.
+func (s *Server) shownLayers(im *metadata.Image) config.Layers {
+	l := s.layers(im, "")
+	l.Static = maps.Clone(l.Static)
+	l.Static["process.roles"] = "broker,controller"
 	if b := im.Broker(s.deps.NodeID); b != nil {
 		if e, ok := brokerEndpoint(b); ok {
 			address := "PLAINTEXT://" + net.JoinHostPort(e.host, strconv.Itoa(int(e.port)))
-			static["listeners"], static[config.AdvertisedListeners] = address, address
+			l.Static["listeners"], l.Static[config.AdvertisedListeners] = address, address
 		}
 	}
-	return static
+	return l
 }
 
 // configType is a setting's type as clients know it.
