@@ -43,6 +43,7 @@ const (
 	BugOnePromiseCopy                        // the promise is written once
 	BugSkipChainCheck                        // entries are taken without looking at the chain
 	BugPartialLineage                        // an image holds only the end of the lineage
+	BugNoBootCarry                           // nothing is written at the start, so nothing makes durable what was found
 )
 
 func (c *Core) bug(b Bugs) bool { return c.bugs&b != 0 }

@@ -2,6 +2,7 @@ package metalog
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -82,6 +83,7 @@ type Core struct {
 	promised  Ballot
 	bootFloor uint64 // term of the promise when the process started
 	copyDue   bool   // the promise has not been written for the second time
+	copyBatch int64  // the batch that holds the second copy
 	log       tail
 	start     int64 // first offset on disk
 	lineage   []EpochSpan
@@ -155,7 +157,9 @@ func newCore(cfg CoreConfig, r Recovered, bugs Bugs) *Core {
 	if r.NewFault {
 		c.emit(Frame{Kind: FrameFault, Offset: c.fault})
 	}
-	c.Carry() // so that a promise never stands in one commit only, whatever was cut
+	if !c.bug(BugNoBootCarry) {
+		c.Carry() // so that a promise never stands in one commit only, whatever was cut
+	}
 	switch {
 	case r.Anchor:
 		c.emit(Frame{Kind: FrameReset, At: r.Base})
@@ -221,9 +225,16 @@ func (c *Core) message(t MessageType, to Member) *Message {
 
 func (c *Core) send(m *Message) { c.out.Messages = append(c.out.Messages, m) }
 
+// PromiseSafe reports whether the promise is durable in two commits, so that damage to one cannot make the node forget it. Before that
+// nothing is said that rests on the promise.
+func (c *Core) PromiseSafe() bool { return !c.copyDue && c.done >= c.copyBatch }
+
 // hold sends a message once everything up to now is durable.
 func (c *Core) hold(m *Message) {
-	need := c.need()
+	need := max(c.need(), c.copyBatch)
+	if c.copyDue {
+		need = math.MaxInt64 // until the second copy has a batch
+	}
 	if need <= c.done || c.bug(BugAckBeforeSync) {
 		c.send(m)
 		return
@@ -274,8 +285,7 @@ func (c *Core) Persisted(batch int64) {
 	for n < len(c.pending) && c.pending[n].seq <= batch {
 		c.durableEnd = c.pending[n].end
 		if c.pending[n].copy && c.copyDue {
-			c.copyDue = false
-			c.emit(Frame{Kind: FramePromise, Ballot: c.promised})
+			c.secondCopy()
 		}
 		if c.pending[n].clear {
 			c.fault = -1
@@ -292,6 +302,16 @@ func (c *Core) Persisted(batch int64) {
 	c.clearFault()
 	c.followCommit()
 	c.leadPersisted()
+}
+
+// secondCopy writes the promise again, in a commit of its own, since the first is durable.
+func (c *Core) secondCopy() {
+	c.copyDue = false
+	c.emit(Frame{Kind: FramePromise, Ballot: c.promised})
+	c.copyBatch = c.need()
+	for i := range c.outbox {
+		c.outbox[i].need = min(c.outbox[i].need, max(c.copyBatch, c.need()))
+	}
 }
 
 // appendEntry puts an entry, already in its place in the chain, at the end of the log.
@@ -408,13 +428,14 @@ func (c *Core) ImageSaved(at Position) {
 // Recycled says that entries below start are no longer on disk.
 func (c *Core) Recycled(start int64) { c.start = max(c.start, min(start, c.image.End)) }
 
-// Carry writes promise, fault mark and known boots again, so that older files are not needed for them.
+// Carry writes promise, fault mark and known boots again, so that older files are not needed for them once PromiseSafe holds.
 func (c *Core) Carry() {
 	if c.halted != nil {
 		return
 	}
 	if !c.promised.IsZero() {
 		c.emit(Frame{Kind: FramePromise, Ballot: c.promised})
+		c.copyDue = !c.bug(BugOnePromiseCopy)
 	}
 	if c.fault >= 0 {
 		c.emit(Frame{Kind: FrameFault, Offset: c.fault})
@@ -431,3 +452,35 @@ func (c *Core) votersInForce() VoterSet {
 	}
 	return c.voters[len(c.voters)-1]
 }
+
+// Promised is the ballot promised last.
+func (c *Core) Promised() Ballot { return c.promised }
+
+// Commit is the offset after the last committed entry.
+func (c *Core) Commit() int64 { return c.commit }
+
+// End is the offset after the last entry.
+func (c *Core) End() int64 { return c.log.end() }
+
+// Durable is the end of what is on disk.
+func (c *Core) Durable() int64 { return c.durableEnd }
+
+// Faulty reports whether entries may have been lost.
+func (c *Core) Faulty() bool { return c.fault >= 0 }
+
+// VotersInForce is the last set of voters in the log, committed or not.
+func (c *Core) VotersInForce() VoterSet { return c.voters[len(c.voters)-1] }
+
+// EpochStartOffset is where the epoch of this leader begins; -1 for others.
+func (c *Core) EpochStartOffset() int64 {
+	if c.lead == nil || c.lead.phase < RoleOpening {
+		return -1
+	}
+	return c.lead.start
+}
+
+// Halted is why the core stopped, or nil.
+func (c *Core) Halted() error { return c.halted }
+
+// LastEpoch is the epoch of the last entry.
+func (c *Core) LastEpoch() uint64 { return c.log.last().Epoch }

@@ -66,6 +66,27 @@ func (c *Core) hears(m *Message) bool {
 	return true
 }
 
+// Handshake is a connection from a process of another member that is alive now. One that is older than a process heard before comes
+// from a disk that was put back; it, and whatever starts from that disk later, is never heard again.
+func (c *Core) Handshake(p PeerBoot) bool {
+	if c.bug(BugBootGoesBack) || c.halted != nil {
+		return true
+	}
+	for i := range c.peers {
+		if q := &c.peers[i]; q.Member == p.Member && (p.Boot < q.Boot || p.Boot == q.Boot && p.Nonce != q.Nonce) {
+			if q.Boot != bannedBoot {
+				*q = PeerBoot{p.Member, bannedBoot, 0}
+				c.emit(Frame{Kind: FramePeer, Peer: *q})
+			}
+			return false
+		}
+	}
+	return true
+}
+
+// bannedBoot is above every boot.
+const bannedBoot = 1<<64 - 1
+
 // maxPeers bounds the members that are remembered, those long gone included.
 const maxPeers = 1024
 
@@ -301,7 +322,7 @@ func (c *Core) considerImage(s *storingImage) {
 			c.hold(a)
 		}
 		c.followCommit()
-	case c.storing == nil:
+	case c.storing == nil && c.swapped == nil:
 		c.storing = s
 		c.out.Store = s.file
 	}

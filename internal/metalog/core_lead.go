@@ -13,6 +13,8 @@ type lead struct {
 	start    int64 // offset of the EpochStart
 	progress []progress
 	bytes    int64 // appended and not committed
+
+	contested bool // a member has promised another ballot of this term
 }
 
 type reply struct {
@@ -119,7 +121,7 @@ func (c *Core) SetRaftVoters(v VoterSet) { c.raft = v }
 // leadPersisted goes on with what waited for the own disk.
 func (c *Core) leadPersisted() {
 	l := c.lead
-	if l == nil || c.halted != nil || c.done < l.selfNeed {
+	if l == nil || c.halted != nil || c.done < l.selfNeed || !c.PromiseSafe() {
 		return
 	}
 	switch l.phase {
@@ -162,11 +164,20 @@ func (c *Core) onPromise(m *Message) {
 
 // onRefuse gives up a ballot that another member has promised past.
 func (c *Core) onRefuse(m *Message) {
-	if l := c.lead; l != nil && l.ballot == m.Ballot && m.Promised.Term > l.ballot.Term {
+	l := c.lead
+	switch {
+	case l == nil || l.ballot != m.Ballot:
+	case m.Promised.Term > l.ballot.Term:
 		c.lead = nil
 		c.out.Changed = true
+	case m.Promised.Term == l.ballot.Term && m.Promised != l.ballot:
+		l.contested = true
 	}
 }
+
+// Contested reports whether a member has promised another ballot of the term in which this node leads: Raft has named two leaders. The
+// member follows again in the next term, so one should be begun.
+func (c *Core) Contested() bool { return c.lead != nil && c.lead.contested }
 
 // better orders reports: the epoch of the last entry, then the length. Neither length alone nor the promise says anything.
 func (c *Core) better(a, b reply) bool {

@@ -273,7 +273,7 @@ func (c *Core) Tick() {
 	switch {
 	case l.phase == RoleFencing:
 		for _, m := range c.others() {
-			if !slices.ContainsFunc(l.replies, func(r reply) bool { return r.member == m }) && c.done >= l.selfNeed && c.ticks%c.cfg.ResendTicks == 0 {
+			if !slices.ContainsFunc(l.replies, func(r reply) bool { return r.member == m }) && c.PromiseSafe() && c.ticks%c.cfg.ResendTicks == 0 {
 				c.send(c.message(MsgFence, m))
 			}
 		}

@@ -20,6 +20,7 @@ const (
 	imageMagic  = "CHRKMIM1"
 	imagePrefix = "image-"
 	imageSuffix = ".img"
+	stagedName  = "staged.img"
 	// imagesKept is how many image files stay: when the newest cannot be read, the one before and the log do.
 	imagesKept = 2
 	// maxLineage and maxVoters bound what a damaged length can make a reader allocate.
@@ -117,6 +118,58 @@ func (s *storage) saveImage(f *ImageFile) ([]int64, error) {
 	if err := vfs.WriteFileAtomic(s.fs, name, encodeImageFile(f), 0o600); err != nil {
 		return nil, fmt.Errorf("save image at %d: %w", f.Meta.At.End, err)
 	}
+	return s.pruneImages()
+}
+
+// stageImage makes an image from another member durable. It counts only once a Reset in the log names it.
+func (s *storage) stageImage(f *ImageFile) error {
+	s.imageMu.Lock()
+	defer s.imageMu.Unlock()
+	if err := vfs.WriteFileAtomic(s.fs, filepath.Join(s.dir, stagedName), encodeImageFile(f), 0o600); err != nil {
+		return fmt.Errorf("stage image at %d: %w", f.Meta.At.End, err)
+	}
+	return nil
+}
+
+// stagedImage reads the staged image; nil if there is none, or none that can be read: then a Reset that names it fails the start.
+func (s *storage) stagedImage() (*ImageFile, *metadata.Image) {
+	b, err := vfs.ReadFile(s.fs, filepath.Join(s.dir, stagedName))
+	if err != nil {
+		return nil, nil
+	}
+	f, err := decodeImageFile(b)
+	if err != nil {
+		return nil, nil
+	}
+	im, err := f.image()
+	if err != nil {
+		return nil, nil
+	}
+	return f, im
+}
+
+// promoteStaged gives the staged image the name of an image in force.
+func (s *storage) promoteStaged(end int64) ([]int64, error) {
+	s.imageMu.Lock()
+	defer s.imageMu.Unlock()
+	if err := s.fs.Rename(filepath.Join(s.dir, stagedName), filepath.Join(s.dir, imageName(end))); err != nil {
+		return nil, fmt.Errorf("promote image at %d: %w", end, err)
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return nil, fmt.Errorf("promote image at %d: %w", end, err)
+	}
+	return s.pruneImages()
+}
+
+func metaOf(f *ImageFile) *ImageMeta {
+	if f == nil {
+		return nil
+	}
+	return &f.Meta
+}
+
+// pruneImages removes all but the newest files. imageMu is held.
+func (s *storage) pruneImages() ([]int64, error) {
 	ends, err := listImages(s.fs, s.dir)
 	if err != nil {
 		return nil, err

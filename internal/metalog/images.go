@@ -115,7 +115,7 @@ func (o *owner) storeImage(file *ImageFile) {
 		defer l.wg.Done()
 		_, err := file.image()
 		if err == nil {
-			_, err = l.storage.saveImage(file)
+			err = l.storage.stageImage(file)
 		}
 		l.do(func(o *owner) {
 			if err != nil {
@@ -132,6 +132,10 @@ func (o *owner) storeImage(file *ImageFile) {
 func (o *owner) installed(meta *ImageMeta) {
 	if o.stored == nil || o.stored.Meta.At != meta.At {
 		o.core.halt("I12: no image at %d", meta.At.End)
+		return
+	}
+	if _, err := o.l.storage.promoteStaged(meta.At.End); err != nil {
+		o.core.halt("%v", err)
 		return
 	}
 	o.give(applyItem{from: o.handed, end: meta.At.End, install: o.stored})

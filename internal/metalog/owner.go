@@ -103,7 +103,7 @@ func (o *owner) tick() {
 func (o *owner) persisted() {
 	batch := o.l.durableTo.Load()
 	o.core.Persisted(batch)
-	if o.carryBatch > 0 && batch >= o.carryBatch {
+	if o.carryBatch > 0 && batch >= o.carryBatch && o.core.PromiseSafe() {
 		o.recycled()
 	}
 }
@@ -272,7 +272,7 @@ func (o *owner) publish() {
 	c, l := o.core, o.l
 	st := &Status{Self: c.cfg.Self, Role: c.Role(), Ballot: c.promised, Leader: c.leader, Epoch: c.log.last().Epoch, LastHash: c.log.last().Hash,
 		Start: c.start, Commit: c.commit, End: c.log.end(), Durable: c.durableEnd, Snapshot: c.image.End, Voters: c.voters[len(c.voters)-1],
-		ProposalsIn: o.accepted}
+		ProposalsIn: o.accepted, Contested: c.Contested()}
 	if c.fault >= 0 {
 		st.Fault = &Fault{From: c.fault}
 	}

@@ -33,6 +33,7 @@ var (
 type Rebuilder struct {
 	genesis VoterSet
 	image   *ImageMeta // the newest image that can be read
+	staged  *ImageMeta // an image from another member, in force only if a Reset names it
 	keep    int64      // bytes of committed entries to keep
 
 	log      tail
@@ -45,15 +46,18 @@ type Rebuilder struct {
 	fault    int64
 	known    int64
 
-	gap      bool  // something is missing here, and it is not known what
-	gapKnown int64 // the commit as known before it
-	unsure   bool  // a promise may be in a gap, and none has been seen since
+	gap      bool   // something is missing here, and it is not known what
+	gapKnown int64  // the commit as known before it
+	lost     uint64 // commits missing since the last promise that was seen
 }
 
-// NewRebuilder begins with the newest image (nil for none).
-func NewRebuilder(founders []Member, image *ImageMeta, keepBytes int64) *Rebuilder {
-	return &Rebuilder{genesis: VoterSet{Offset: -1, Members: founders}, image: image, keep: keepBytes, fault: -1}
+// NewRebuilder begins with the newest image, and with one that was being installed (nil for none).
+func NewRebuilder(founders []Member, image, staged *ImageMeta, keepBytes int64) *Rebuilder {
+	return &Rebuilder{genesis: VoterSet{Offset: -1, Members: founders}, image: image, staged: staged, keep: keepBytes, fault: -1}
 }
+
+// StagedInForce reports whether the staged image has become the newest.
+func (r *Rebuilder) StagedInForce() bool { return r.staged != nil && r.image == r.staged }
 
 // End is the end of the log so far.
 func (r *Rebuilder) End() int64 { return r.log.end() }
@@ -72,13 +76,13 @@ func (r *Rebuilder) Slice(from int64) []Entry {
 	return nil
 }
 
-// Gap says that commits are missing here: what they held is not known. A promise stands in two commits, so only a gap of more than one
-// can have taken one along.
+// Gap says that commits are missing here: what they held is not known. A promise stands in two commits, so the loss of one cannot have
+// taken it along.
 func (r *Rebuilder) Gap(commits uint64) {
 	if !r.gap {
 		r.gap, r.gapKnown = true, r.Known()
 	}
-	r.unsure = r.unsure || commits > 1
+	r.lost += commits
 }
 
 // Frame takes the next frame. It reports whether an entry was appended to the log; it may have been cut at the entry's offset before.
@@ -93,7 +97,7 @@ func (r *Rebuilder) Frame(f *Frame) (appended bool, err error) {
 		if f.Ballot.Term >= r.promised.Term {
 			r.promised = f.Ballot
 		}
-		r.unsure = false
+		r.lost = 0
 	case FrameTruncate:
 		if r.gap && f.Offset > r.gapKnown {
 			break // what stood below it is not known
@@ -144,6 +148,9 @@ func (r *Rebuilder) cut(to int64) {
 
 // reset makes the log the image at a position and nothing else.
 func (r *Rebuilder) reset(at Position) error {
+	if r.staged != nil && r.staged.At == at && (r.image == nil || r.image.At.End < at.End) {
+		r.image = r.staged
+	}
 	if r.image == nil || r.image.At.End < at.End {
 		return fmt.Errorf("log begins at an image at %d: %w", at.End, errImageLost)
 	}
@@ -220,7 +227,7 @@ func epochBefore(lineage []EpochSpan, offset int64) uint64 {
 
 // Finish ends the replay. mark is the known commit in the last commit's header.
 func (r *Rebuilder) Finish(mark int64) (Recovered, error) {
-	if r.unsure {
+	if r.lost > 1 {
 		return Recovered{}, errPromiseLost
 	}
 	out := Recovered{Promised: r.promised, Peers: r.peers}

@@ -48,12 +48,9 @@ func openStorage(o *Options, durable func(batch int64), fatal func(error)) (*sto
 	if err != nil {
 		return fail(err)
 	}
-	rp := replay{s: s, image: im, applied: im.Offset() + 1}
-	if file != nil {
-		rp.r = NewRebuilder(o.Genesis.Founders, &file.Meta, o.TailBytes)
-	} else {
-		rp.r = NewRebuilder(o.Genesis.Founders, nil, o.TailBytes)
-	}
+	staged, stagedImage := s.stagedImage()
+	rp := replay{s: s, image: im, applied: im.Offset() + 1, staged: stagedImage}
+	rp.r = NewRebuilder(o.Genesis.Founders, metaOf(file), metaOf(staged), o.TailBytes)
 	w, rec, err := wal.Open(wal.Options{
 		FS: o.FS, Dir: filepath.Join(o.Dir, walDir), SlotBytes: o.SlotBytes,
 		MaxBytes:  historyFactor*o.HistoryBytes + 16*o.SlotBytes,
@@ -70,6 +67,9 @@ func openStorage(o *Options, durable func(batch int64), fatal func(error)) (*sto
 	}
 	s.wal = w
 	r, err := rp.r.Finish(int64(rec.LastMark))
+	if err == nil && rp.r.StagedInForce() {
+		_, err = s.promoteStaged(staged.Meta.At.End)
+	}
 	if err == nil {
 		err = rp.finish(r)
 	}
@@ -107,7 +107,8 @@ type replay struct {
 	r       *Rebuilder
 	image   *metadata.Image
 	applied int64
-	since   int // entries since the image was brought up
+	staged  *metadata.Image // of the image that was being installed
+	since   int             // entries since the image was brought up
 }
 
 func (rp *replay) record(rec wal.Record) error {
@@ -117,6 +118,9 @@ func (rp *replay) record(rec wal.Record) error {
 		appended, err := rp.r.Frame(f)
 		if err != nil {
 			return err
+		}
+		if rp.staged != nil && rp.r.StagedInForce() {
+			rp.image, rp.applied, rp.staged = rp.staged, rp.staged.Offset()+1, nil
 		}
 		if rp.r.Start() != start {
 			rp.s.index.clear()

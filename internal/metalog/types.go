@@ -182,14 +182,16 @@ type Status struct {
 	// Leader is who leads in Ballot, as far as known here; zero if nobody has been heard yet.
 	Leader Member
 	// Epoch is the epoch of the last entry.
-	Epoch       uint64
-	Start       int64 // first offset that can be read
-	Commit      int64 // entries below are committed (the high watermark)
-	Applied     int64 // entries below are in the image
-	End         int64 // entries below are in this node's log
-	Durable     int64 // entries below are on this node's disk
-	Snapshot    int64 // the newest image file holds the entries below
-	Fault       *Fault
+	Epoch    uint64
+	Start    int64 // first offset that can be read
+	Commit   int64 // entries below are committed (the high watermark)
+	Applied  int64 // entries below are in the image
+	End      int64 // entries below are in this node's log
+	Durable  int64 // entries below are on this node's disk
+	Snapshot int64 // the newest image file holds the entries below
+	Fault    *Fault
+	// Contested: a member follows another leader of this node's term. Only a new term gets it back.
+	Contested   bool
 	Voters      VoterSet
 	LastHash    Hash // of the entry at End-1
 	Followers   []FollowerStatus
