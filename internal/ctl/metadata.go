@@ -43,7 +43,7 @@ Every change of the cluster is one entry: topics, partitions, leaders, in-sync r
 	f := cmd.Flags()
 	f.Int64VarP(&o.last, "num", "n", 20, "begin this many entries before the end; 0 only shows what comes")
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on as entries are committed")
-	f.StringVar(&o.from, "from", "", "begin at this `offset`, or at @TIME")
+	f.StringVar(&o.from, "from", "", "begin at this `offset`, or at @TIME (entries without a time follow the one before)")
 	f.StringSliceVar(&o.types, "type", nil, "only these event `types` (TopicCreated,...)")
 	f.StringVar(&o.entity, "entity", "", "only this entity and its parts: topic/orders, broker/2, 'partition/orders/*'")
 	f.BoolVar(&o.diff, "diff", false, "show what each entry changed")
@@ -68,7 +68,7 @@ func runTail(ctx context.Context, app *cli.App, o *tailOptions) error {
 	if err != nil {
 		return tailError(err)
 	}
-	from, err := tailStart(tctx, app, c, o, start, end)
+	from, since, err := tailStart(tctx, app, c, o, start, end)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func runTail(ctx context.Context, app *cli.App, o *tailOptions) error {
 			app.Hintf("the log begins at offset %d: what was decided before is not in the diffs", start)
 		}
 	}
-	t := &tailing{app: app, o: o, end: end, from: from, fold: metaclient.NewFold(start), now: app.Now()}
+	t := &tailing{app: app, o: o, end: end, from: from, since: since, fold: metaclient.NewFold(start), now: app.Now()}
 	t.stream = listStream{w: app.Out, kind: "MetadataEntryList", jsonl: o.output.Format == cli.JSONL}
 	err = t.run(ctx, c, begin)
 	if !o.output.Human() {
@@ -100,23 +100,28 @@ func tailError(err error) error {
 	return err
 }
 
-// tailStart turns --from or -n into an offset.
-func tailStart(ctx context.Context, app *cli.App, c *metaclient.Client, o *tailOptions, start, end int64) (int64, error) {
+// tailStart turns --from or -n into an offset, and into a time: the log is not indexed by time, so a time reads it from the start.
+func tailStart(ctx context.Context, app *cli.App, c *metaclient.Client, o *tailOptions, start, end int64) (int64, time.Time, error) {
+	var since time.Time
 	if o.from == "" {
-		return max(start, end-o.last), nil
+		return max(start, end-o.last), since, nil
+	}
+	if at, ok := strings.CutPrefix(o.from, "@"); ok {
+		since, err := metaclient.ParseTime(at, app.Now())
+		return start, since, err
 	}
 	r, err := metaclient.ParseRange(o.from, app.Now())
 	if err != nil {
-		return 0, err
+		return 0, since, err
 	}
 	if r.Bounded {
-		return 0, cli.Usagef("--from %s: one offset or time, not a range", o.from)
+		return 0, since, cli.Usagef("--from %s: one offset or time, not a range", o.from)
 	}
 	spans, err := c.Resolve(ctx, r, metaclient.MetadataTopic)
 	if err != nil {
-		return 0, err
+		return 0, since, err
 	}
-	return spans[metaclient.MetadataTopic][0].Start, nil
+	return spans[metaclient.MetadataTopic][0].Start, since, nil
 }
 
 // tailing is one run of tail.
@@ -124,6 +129,7 @@ type tailing struct {
 	app       *cli.App
 	o         *tailOptions
 	from, end int64
+	since     time.Time // show nothing before the first entry of this time or later; entries without a time follow the one before
 	fold      *metaclient.Fold
 	stream    listStream
 	now       time.Time
@@ -190,7 +196,10 @@ func (t *tailing) foldError() error {
 
 func (t *tailing) take(e metaclient.LogEntry) error {
 	var changes []metaclient.EntityChange
-	show := e.Offset >= t.from && t.wanted(e)
+	if !t.since.IsZero() && !e.Time.Before(t.since) {
+		t.since = time.Time{}
+	}
+	show := e.Offset >= t.from && t.since.IsZero() && t.wanted(e)
 	if t.o.diff {
 		step := t.fold.Apply(e)
 		if show && step.Before != step.After {
@@ -282,14 +291,11 @@ func (t *tailing) writeText(e metaclient.LogEntry, changes []metaclient.EntityCh
 func writeChange(b *strings.Builder, st cli.Style, c metaclient.EntityChange) {
 	paint := map[string]func(string) string{"+": st.Good, "-": st.Bad, "~": st.Warn}[c.Op]
 	fmt.Fprintf(b, "            %s\n", paint(c.Op+" "+cli.Printable(c.Key)))
+	if c.Op != "~" {
+		fmt.Fprintf(b, "                %s\n", cli.Printable(c.Brief()))
+		return
+	}
 	for _, f := range c.Fields {
-		value := cli.Printable(f.After)
-		switch {
-		case c.Op == "~":
-			value = fmt.Sprintf("%s → %s", orDash(f.Before), orDash(f.After))
-		case c.Op == "-":
-			value = cli.Printable(f.Before)
-		}
-		fmt.Fprintf(b, "                %-16s %s\n", f.Field, value)
+		fmt.Fprintf(b, "                %-16s %s → %s\n", f.Field, orDash(f.Before), orDash(f.After))
 	}
 }

@@ -84,7 +84,11 @@ func runProduce(ctx context.Context, app *cli.App, o *produceOptions, topic stri
 	if topic == "" && !strings.Contains(o.format, "%t") {
 		return cli.Usagef("no topic: give one, or a format with %%t").WithNext("chronikctl produce TOPIC")
 	}
-	reader, err := kgo.NewRecordReader(app.In, o.format)
+	in := app.In
+	if strings.HasSuffix(o.format, `\n`) || strings.HasSuffix(o.format, "\n") {
+		in = &endedLines{r: in}
+	}
+	reader, err := kgo.NewRecordReader(in, o.format)
 	if err != nil {
 		return cli.Usagef("-f %q: %v", o.format, err)
 	}
@@ -162,6 +166,35 @@ func parseHeaders(pairs []string) ([]kgo.RecordHeader, error) {
 		out = append(out, kgo.RecordHeader{Key: k, Value: []byte(v)})
 	}
 	return out, nil
+}
+
+// endedLines gives a last line without a newline the newline that the format expects.
+type endedLines struct {
+	r     io.Reader
+	last  byte
+	any   bool
+	ended bool
+}
+
+func (e *endedLines) Read(b []byte) (int, error) {
+	if e.ended {
+		return 0, io.EOF
+	}
+	n, err := e.r.Read(b)
+	if n > 0 {
+		e.any, e.last = true, b[n-1]
+	}
+	if errors.Is(err, io.EOF) {
+		if n > 0 {
+			return n, nil // the end is told at the next call
+		}
+		e.ended = true
+		if e.any && e.last != '\n' && len(b) > 0 {
+			b[0] = '\n'
+			return 1, nil
+		}
+	}
+	return n, err
 }
 
 // producing is one run of produce. Acknowledgements meet behind mu.

@@ -221,7 +221,7 @@ func countLine(s *metaclient.Status) string {
 		parts = append(parts, fmt.Sprintf("metadata offset %s, epoch %d", cli.Count(q.HighWatermark), q.Epoch))
 	}
 	c := s.Counts
-	parts = append(parts, fmt.Sprintf("%s topics", cli.Count(int64(c.Topics))), fmt.Sprintf("%s partitions", cli.Count(int64(c.Partitions))),
+	parts = append(parts, plural(c.Topics, "topic"), plural(c.Partitions, "partition"),
 		fmt.Sprintf("%d under-replicated", c.UnderReplicated), fmt.Sprintf("%d offline", c.Offline))
 	if c.AtMinISR > 0 {
 		parts = append(parts, fmt.Sprintf("%d at min ISR", c.AtMinISR))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chronik-io/chronik/internal/cli"
 	"github.com/chronik-io/chronik/internal/metaclient"
+	"github.com/chronik-io/chronik/internal/uuid"
 )
 
 // topicRow is one topic in `topic list`.
@@ -82,7 +83,7 @@ func matchesAny(name string, patterns []string) bool {
 }
 
 func newTopicRow(t kadm.TopicDetail) topicRow {
-	r := topicRow{Name: t.Topic, ID: t.ID.String(), Internal: t.IsInternal, Partitions: len(t.Partitions)}
+	r := topicRow{Name: t.Topic, ID: uuid.UUID(t.ID).String(), Internal: t.IsInternal, Partitions: len(t.Partitions)}
 	if t.Err != nil {
 		r.Error = metaclient.Cause(t.Err)
 	}
@@ -167,4 +168,11 @@ func parseConfigs(pairs []string) (map[string]*string, error) {
 		configs[k] = &v
 	}
 	return configs, nil
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -3,7 +3,6 @@ package ctl
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -97,7 +96,7 @@ func createResult(name string, r kadm.CreateTopicResponse, o createOptions) item
 	}
 	detail := ""
 	if r.NumPartitions > 0 {
-		detail = fmt.Sprintf("%d partitions, %d replicas", r.NumPartitions, r.ReplicationFactor)
+		detail = plural(int(r.NumPartitions), "partition") + ", " + plural(int(r.ReplicationFactor), "replica")
 	}
 	if o.dryRun {
 		return itemResult{Name: name, Result: "would be created", Detail: detail}

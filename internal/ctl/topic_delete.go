@@ -63,7 +63,7 @@ func deleteTopics(parent context.Context, app *cli.App, c *metaclient.Client, ou
 	if !proceed {
 		var results []itemResult
 		for _, n := range names {
-			results = append(results, itemResult{Name: n, Result: "would be deleted", Detail: fmt.Sprintf("%d partitions", len(topics[n].Partitions))})
+			results = append(results, itemResult{Name: n, Result: "would be deleted", Detail: plural(len(topics[n].Partitions), "partition")})
 		}
 		return finishItems(app, out, "TopicDeleteResult", results)
 	}
@@ -82,7 +82,7 @@ func deleteTopics(parent context.Context, app *cli.App, c *metaclient.Client, ou
 		case r.Err != nil:
 			results = append(results, itemResult{Name: n, Result: "failed", Error: metaclient.Cause(r.Err), code: metaclient.Code(r.Err)})
 		default:
-			results = append(results, itemResult{Name: n, Result: "deleted", Detail: fmt.Sprintf("%d partitions", len(topics[n].Partitions))})
+			results = append(results, itemResult{Name: n, Result: "deleted", Detail: plural(len(topics[n].Partitions), "partition")})
 		}
 	}
 	return finishItems(app, out, "TopicDeleteResult", results)
@@ -93,7 +93,7 @@ func showDeletePlan(ctx context.Context, app *cli.App, c *metaclient.Client, top
 	starts, errStart := c.Admin().ListStartOffsets(ctx, topics.Names()...)
 	ends, errEnd := c.Admin().ListEndOffsets(ctx, topics.Names()...)
 	for _, t := range topics.Sorted() {
-		line := fmt.Sprintf("  - topic %s, %d partitions", t.Topic, len(t.Partitions))
+		line := fmt.Sprintf("  - topic %s, %s", t.Topic, plural(len(t.Partitions), "partition"))
 		if errStart == nil && errEnd == nil {
 			var records int64
 			ends.Each(func(e kadm.ListedOffset) {

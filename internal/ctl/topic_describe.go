@@ -13,6 +13,7 @@ import (
 
 	"github.com/chronik-io/chronik/internal/cli"
 	"github.com/chronik-io/chronik/internal/metaclient"
+	"github.com/chronik-io/chronik/internal/uuid"
 )
 
 type topicDoc struct {
@@ -84,7 +85,7 @@ func describeTopics(ctx context.Context, c *metaclient.Client, names []string, a
 	docs := []topicDoc{}
 	for _, n := range names {
 		t := topics[n]
-		d := topicDoc{Name: n, ID: t.ID.String(), Internal: t.IsInternal, Partitions: []partitionDoc{}, Configs: []configDoc{}}
+		d := topicDoc{Name: n, ID: uuid.UUID(t.ID).String(), Internal: t.IsInternal, Partitions: []partitionDoc{}, Configs: []configDoc{}}
 		for _, p := range t.Partitions.Sorted() {
 			pd := partitionDoc{Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR, StartOffset: -1, EndOffset: -1}
 			pd.StartOffset, pd.Error = listed(starts, startErr, n, p.Partition, pd.Error)
@@ -169,7 +170,7 @@ func writeTopic(w io.Writer, st cli.Style, d topicDoc, wide bool) error {
 	if d.Internal {
 		kind = ", internal"
 	}
-	fmt.Fprintf(w, "%s   %s\n", st.Bold("topic "+cli.Printable(d.Name)), st.Dim(fmt.Sprintf("id %s · %d partitions · %s records%s", d.ID, len(d.Partitions), cli.Count(records), kind)))
+	fmt.Fprintf(w, "%s   %s\n", st.Bold("topic "+cli.Printable(d.Name)), st.Dim(fmt.Sprintf("id %s · %s · %s records%s", d.ID, plural(len(d.Partitions), "partition"), cli.Count(records), kind)))
 	g := partitionGrid(false)
 	addPartitions(g, d, false)
 	if err := g.Write(w, st, wide); err != nil {

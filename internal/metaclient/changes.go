@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/chronik-io/chronik/internal/metadata"
 )
@@ -93,6 +96,38 @@ func objectFields(b []byte) ([]string, map[string]string) {
 	return names, values
 }
 
+// Brief is an added or removed entity in one line: its fields that say something.
+func (c EntityChange) Brief() string {
+	var parts []string
+	for _, f := range c.Fields {
+		v := f.After
+		if c.Op == "-" {
+			v = f.Before
+		}
+		switch v {
+		case "", "[]", "{}", `""`, "false", "null":
+			continue
+		}
+		parts = append(parts, f.Field+"="+v)
+	}
+	return strings.Join(parts, " ")
+}
+
+// ClientAddress is the address that clients use: of the listener kafka, else of the first one that is none of the node's own.
+func ClientAddress(endpoints []metadata.Endpoint) string {
+	for _, ep := range endpoints {
+		if ep.Listener == metadata.ListenerKafka {
+			return net.JoinHostPort(ep.Host, strconv.Itoa(int(ep.Port)))
+		}
+	}
+	for _, ep := range endpoints {
+		if ep.Listener != metadata.ListenerWAL && ep.Listener != metadata.ListenerRaft {
+			return net.JoinHostPort(ep.Host, strconv.Itoa(int(ep.Port)))
+		}
+	}
+	return ""
+}
+
 // Describe says in one line what an event does.
 func Describe(e LogEntry) string {
 	switch ev := e.Event.(type) {
@@ -102,10 +137,8 @@ func Describe(e LogEntry) string {
 		return "voters are " + voterList(ev.Voters)
 	case *metadata.BrokerRegistered:
 		addr := ""
-		for _, ep := range ev.Endpoints {
-			if ep.Listener == metadata.ListenerKafka {
-				addr = fmt.Sprintf(" at %s:%d", ep.Host, ep.Port)
-			}
+		if a := ClientAddress(ev.Endpoints); a != "" {
+			addr = " at " + a
 		}
 		return fmt.Sprintf("broker %d registered%s, epoch %d", ev.BrokerID, addr, ev.BrokerEpoch)
 	case *metadata.BrokerFenced:

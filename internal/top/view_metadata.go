@@ -142,21 +142,21 @@ func (m *model) changeLines(t theme, c metaclient.EntityChange, width int) []str
 		st = t.bad
 	}
 	out := []string{cut(" "+st.Render(c.Op+" "+cli.Printable(c.Key)), width)}
-	for _, f := range c.Fields {
-		value := cli.Printable(f.After)
-		switch c.Op {
-		case "-":
-			value = cli.Printable(f.Before)
-		case "~":
-			before, after := f.Before, f.After
-			if before == "" {
-				before = "none"
-			}
-			if after == "" {
-				after = "none"
-			}
-			value = t.dim.Render(cli.Printable(before)) + " " + t.glyphs.arrow + " " + t.title.Render(cli.Printable(after))
+	if c.Op != "~" {
+		for _, l := range wrapWords(cli.Printable(c.Brief()), max(20, width-6)) {
+			out = append(out, cut("     "+l, width))
 		}
+		return out
+	}
+	for _, f := range c.Fields {
+		before, after := f.Before, f.After
+		if before == "" {
+			before = "none"
+		}
+		if after == "" {
+			after = "none"
+		}
+		value := t.dim.Render(cli.Printable(before)) + " " + t.glyphs.arrow + " " + t.title.Render(cli.Printable(after))
 		out = append(out, cut(fmt.Sprintf("     %s %s", fit(f.Field, 15), value), width))
 	}
 	return out

@@ -284,10 +284,7 @@ func (m *model) overviewAsOf(t theme, e *Event, width, height int) []string {
 		if b.Fenced {
 			state = cell{t.glyphs.bad + " fenced", t.bad}
 		}
-		addr := "-"
-		if ep, ok := b.Endpoint(metadata.ListenerKafka); ok {
-			addr = fmt.Sprintf("%s:%d", ep.Host, ep.Port)
-		}
+		addr := metaclient.ClientAddress(b.Endpoints)
 		rows = append(rows, []cell{{fmt.Sprint(b.ID), t.title}, state, {addr, t.dim}, {cli.Count(b.Epoch), t.plain}, {count(leaders[b.ID]), t.plain}, {count(replicas[b.ID]), t.plain}})
 	}
 	out = append(out, t.table([]column{{title: "NODE", width: 4, right: true}, {title: "STATE", width: 13}, {title: "ADDRESS", width: 15, grow: true, priority: 3},
