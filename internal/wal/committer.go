@@ -193,11 +193,18 @@ func (w *WAL) publish(c *commit) bool {
 	return true
 }
 
+// OnTold sets the one function that is called on the completion goroutine when all subscribers of a commit have been told, so that what
+// they cause (responses to clients) can leave together. It must not block for long.
+func (w *WAL) OnTold(fn func()) { w.told.Store(&fn) }
+
 // completionLoop tells the subscribers, in commit order, while the commit goroutine goes on.
 func (w *WAL) completionLoop() {
 	for c := range w.completions {
 		for i := range c.subs {
 			c.subs[i].sub.Durable(c.subs[i].mark)
+		}
+		if told := w.told.Load(); told != nil {
+			(*told)()
 		}
 		clear(c.subs)
 		w.mu.Lock()

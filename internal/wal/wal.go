@@ -23,7 +23,8 @@ type WAL struct {
 	o   Options
 	log *slog.Logger
 
-	durable atomic.Uint64 // sequence of the last durable commit
+	durable atomic.Uint64          // sequence of the last durable commit
+	told    atomic.Pointer[func()] // OnTold
 
 	mu      sync.Mutex
 	changed sync.Cond // appenders and Close wait here for space, memory, and the end of pins
