@@ -99,7 +99,7 @@ func (s *Server) produce(r *request, body []byte) error {
 	if p.acks == 0 {
 		return p.finishSilently()
 	}
-	p.settle()
+	p.settle(false)
 	return nil
 }
 
@@ -304,19 +304,26 @@ func (p *produceCall) Committed(w *replica.Waiter, err error) {
 	if err != nil {
 		p.parts[w.Index].fail(err, -1)
 	}
-	p.settle()
+	p.settle(w.InCommit)
 }
 
-// settle counts one outcome; the last one sends the response.
-func (p *produceCall) settle() {
+// settle counts one outcome; the last one completes the response. In a commit it is sent with all others that the commit completes.
+func (p *produceCall) settle(inCommit bool) {
 	if p.pending.Add(-1) > 0 {
 		return
 	}
 	buf := p.respond()
-	c, slot := p.conn, p.slot
+	s, c, slot := p.s, p.conn, p.slot
 	p.logUnknown()
 	p.recycle()
-	c.out.complete(slot, buf)
+	if !c.out.fill(slot, buf) {
+		return
+	}
+	if inCommit {
+		s.ready.add(&c.out)
+	} else {
+		c.out.flush(false)
+	}
 }
 
 // finishSilently ends a request with acks=0: nothing is sent, and an error closes the connection, so that the client looks for the

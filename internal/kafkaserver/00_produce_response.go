@@ -3,6 +3,7 @@ package kafkaserver
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/chronik-io/chronik/internal/recordbatch"
 	"github.com/chronik-io/chronik/internal/replica"
@@ -17,6 +18,7 @@ func (p *produceCall) respond() *buffer {
 			return p.respondErrors()
 		}
 	}
+	p.topics = slices.DeleteFunc(p.topics, func(t produceTopic) bool { return t.from == t.to }) // as Kafka
 	size := 32
 	for i := range p.topics {
 		size += 32 + len(p.topics[i].label)
@@ -80,7 +82,9 @@ func (p *produceCall) respondErrors() *buffer {
 				rt.Partitions = append(rt.Partitions, p.kmsgPart(&p.parts[k], leaders))
 			}
 		}
-		resp.Topics = append(resp.Topics, rt)
+		if len(rt.Partitions) > 0 {
+			resp.Topics = append(resp.Topics, rt)
+		}
 	}
 	if p.version >= 10 {
 		for id := range leaders {
@@ -107,7 +111,7 @@ func (p *produceCall) kmsgPart(part *producePart, leaders map[int32]bool) kmsg.P
 			rp.ErrorRecords = append(rp.ErrorRecords, re)
 		}
 	}
-	if errors.Is(part.err, recordbatch.ErrMagic) || !errorKnown(part.err) && part.err != nil {
+	if errors.Is(part.err, recordbatch.ErrMagic) || !errorKnown(part.err) {
 		rp.ErrorMessage = errorText(part.err)
 	}
 	if part.code == kerr.NotLeaderForPartition.Code && part.replica != nil && p.version >= 10 {

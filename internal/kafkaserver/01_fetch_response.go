@@ -238,7 +238,8 @@ func appendBytesLength(b []byte, n int, flex bool) []byte {
 // appendTags writes a partition's tagged fields: where the client's log diverges, and who leads instead.
 func (p *fetchPart) appendTags(b []byte, leaders map[int32]bool) []byte {
 	be := binary.BigEndian
-	moved := p.replica != nil && (p.code == kerr.NotLeaderForPartition.Code || p.code == kerr.FencedLeaderEpoch.Code)
+	moved := p.replica != nil && !p.replica.Leads() &&
+		(p.code == kerr.NotLeaderForPartition.Code || p.code == kerr.FencedLeaderEpoch.Code)
 	n := byte(0)
 	if p.divergingEnd >= 0 {
 		n++

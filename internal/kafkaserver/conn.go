@@ -42,6 +42,7 @@ type conn struct {
 	lastActive atomic.Int64
 	serving    atomic.Bool // a handler runs
 	peeked     atomic.Bool // looked for a lost end of stream since the last activity
+	holds      atomic.Bool // an empty buffer is kept
 	endReason  atomic.Pointer[error]
 }
 
@@ -73,6 +74,13 @@ func newConn(s *Server, l *Listener, nc net.Conn, host string) (*conn, error) {
 func (c *conn) run() error {
 	defer c.close()
 	err := c.rc.Read(c.readable)
+	for errors.Is(err, os.ErrDeadlineExceeded) && c.endReason.Load() == nil {
+		// The janitor wants the buffer of a connection that is quiet. end works across this: it cancels ctx before it sets the deadline.
+		if err = c.nc.SetReadDeadline(time.Time{}); err == nil {
+			c.dropIfEmpty()
+			err = c.rc.Read(c.readable)
+		}
+	}
 	if why := c.endReason.Load(); why != nil {
 		return *why
 	}
@@ -213,11 +221,22 @@ func (c *conn) dropBuffer() {
 	c.buf, c.r = nil, 0
 }
 
-// park is called when the socket is empty: a connection with nothing pending keeps no buffer, one with the beginning of a frame keeps
-// as little as holds it.
+// dropIfEmpty gives the read buffer back if nothing is in it.
+func (c *conn) dropIfEmpty() {
+	if c.buf != nil && c.r == len(c.buf.b) {
+		c.dropBuffer()
+		c.holds.Store(false)
+	}
+}
+
+// park is called when the socket is empty: a connection with nothing pending keeps no buffer, but for a large one, which it will need
+// again, until it has been quiet for a while; one with the beginning of a frame keeps as little as holds it.
 func (c *conn) park() {
 	unread := len(c.buf.b) - c.r
 	switch {
+	case unread == 0 && cap(c.buf.b) > readChunkBytes:
+		c.buf.b, c.r = c.buf.b[:0], 0
+		c.holds.Store(true)
 	case unread == 0:
 		c.dropBuffer()
 	case unread <= parkedBytes && cap(c.buf.b) > parkedBytes:

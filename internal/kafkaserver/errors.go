@@ -22,24 +22,30 @@ func mapErrors(m ...errorMapping) { errorTable = append(errorTable, m...) }
 // errorCode is the only way from an error to a Kafka error code. Nil is 0; an error that no table knows is UNKNOWN_SERVER_ERROR,
 // never success.
 func errorCode(err error) int16 {
-	if err == nil {
-		return 0
-	}
-	var ke *kerr.Error
-	if errors.As(err, &ke) {
-		return ke.Code
-	}
-	for i := range errorTable {
-		if errors.Is(err, errorTable[i].err) {
-			return errorTable[i].code.Code
-		}
-	}
-	return kerr.UnknownServerError.Code
+	code, _ := findError(err)
+	return code
 }
 
 // errorKnown reports whether errorCode has an answer of its own for err; what it has not is worth a log line.
 func errorKnown(err error) bool {
-	return err == nil || errorCode(err) != kerr.UnknownServerError.Code || errors.Is(err, kerr.UnknownServerError)
+	_, known := findError(err)
+	return known
+}
+
+func findError(err error) (code int16, known bool) {
+	if err == nil {
+		return 0, true
+	}
+	var ke *kerr.Error
+	if errors.As(err, &ke) {
+		return ke.Code, true
+	}
+	for i := range errorTable {
+		if errors.Is(err, errorTable[i].err) {
+			return errorTable[i].code.Code, true
+		}
+	}
+	return kerr.UnknownServerError.Code, false
 }
 
 // errorText is the message that goes with errorCode where the protocol has a place for one: nil for success.

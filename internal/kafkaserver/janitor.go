@@ -54,6 +54,9 @@ func (c *conn) inspect(now int64) {
 			return
 		}
 	}
+	if quiet > int64(keepBuffer) && c.holds.Load() {
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
+	}
 	if quiet > int64(l.IdleTimeout) && !c.serving.Load() && c.out.outstanding() == 0 {
 		c.end(errIdle)
 	}

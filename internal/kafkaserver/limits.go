@@ -13,7 +13,8 @@ const (
 	parkedBytes       = 4 << 10  // what a connection keeps of a frame that has only begun
 	flushIovecs       = 64       // responses in one write
 	janitorPeriod     = time.Second
-	responseOverhead  = 64 // bytes charged for a queued response beside its body
+	keepBuffer        = 5 * time.Second // how long a quiet connection keeps a large read buffer
+	responseOverhead  = 64              // bytes charged for a queued response beside its body
 )
 
 // defaultLimits are Kafka's defaults where Kafka has the setting.

@@ -72,6 +72,7 @@ type Server struct {
 	sessions    *fetchSessions
 	stats       counters
 	producerIDs producerIDs
+	ready       readyConns
 
 	mu      sync.Mutex // guards the rest
 	conns   map[*conn]struct{}
@@ -102,6 +103,9 @@ func New(d Deps, l Limits) (*Server, error) {
 		sessions: newFetchSessions(maxFetchSessions), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
 	s.now.Store(time.Now().UnixNano())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if d.Store != nil {
+		d.Store.OnTold(s.ready.flush)
+	}
 	return s, nil
 }
 

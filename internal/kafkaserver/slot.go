@@ -272,3 +272,19 @@ func (w *responder) outstanding() int {
 	defer w.mu.Unlock()
 	return w.slots.len() + len(w.out)
 }
+
+// readyConns are the connections that a commit has made ready to send. Only the WAL's completion goroutine uses them.
+type readyConns struct {
+	list []*responder // each has writing set
+}
+
+func (r *readyConns) add(w *responder) { r.list = append(r.list, w) }
+
+// flush sends what is ready. It never blocks.
+func (r *readyConns) flush() {
+	for i, w := range r.list {
+		w.flush(false)
+		r.list[i] = nil
+	}
+	r.list = r.list[:0]
+}

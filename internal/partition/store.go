@@ -278,6 +278,9 @@ func (s *Store) Admit(n int) error {
 	return nil
 }
 
+// OnTold sets the one function that is called on the WAL's completion goroutine after the OnDurable hooks of each commit.
+func (s *Store) OnTold(fn func()) { s.wal.OnTold(fn) }
+
 // Usage is the space of the node WAL.
 func (s *Store) Usage() wal.Usage { return s.wal.Usage() }
 

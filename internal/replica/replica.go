@@ -262,8 +262,8 @@ func (r *Replica) durable(end int64) {
 		r.wakeLocked()
 	}
 	r.mu.Unlock()
-	finish(own, nil)
-	finish(all, nil)
+	finishIn(own, nil, true)
+	finishIn(all, nil, true)
 }
 
 // commitLocked raises the high watermark as far as the ISR allows and takes the waiters that it passes.

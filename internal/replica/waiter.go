@@ -7,6 +7,9 @@ type Waiter struct {
 	Done Done
 	// Index is for the caller: which of its partitions this is.
 	Index int
+	// InCommit is set when Done is called on the WAL's completion goroutine: partition.Store.OnTold follows when all waiters of the
+	// commit have been called.
+	InCommit bool
 
 	end        int64 // committed when the watermark reaches it
 	deadlineMs int64 // Unix milliseconds
@@ -109,10 +112,12 @@ func (q *waitQueue) unlink(w *Waiter) {
 }
 
 // finish calls the waiters of a list. A waiter may be reused by its owner as soon as it is called.
-func finish(w *Waiter, err error) {
+func finish(w *Waiter, err error) { finishIn(w, err, false) }
+
+func finishIn(w *Waiter, err error, inCommit bool) {
 	for w != nil {
 		next := w.next
-		w.prev, w.next = nil, nil
+		w.prev, w.next, w.InCommit = nil, nil, inCommit
 		w.Done.Committed(w, err)
 		w = next
 	}
