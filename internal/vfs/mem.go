@@ -248,15 +248,32 @@ func (m *Mem) Rename(from, to string) error {
 		return pathErr("rename", from, fs.ErrNotExist)
 	}
 	old := tdir.entries[tbase]
-	if old == n {
+	switch {
+	case old != nil && old.dir: // as os.Rename has it
+		return pathErr("rename", to, syscall.EEXIST)
+	case old == n:
 		return nil
-	}
-	if old != nil && (old.dir != n.dir || len(old.entries) > 0) {
-		return pathErr("rename", to, syscall.ENOTEMPTY)
+	case old != nil && n.dir:
+		return pathErr("rename", to, syscall.ENOTDIR)
+	case n.dir && n.holds(tdir):
+		return pathErr("rename", to, syscall.EINVAL)
 	}
 	m.apply(nameEdit{fdir, fbase, nil}, nameEdit{tdir, tbase, n})
 	m.release(old)
 	return nil
+}
+
+// holds reports whether d is n or a directory below it.
+func (n *inode) holds(d *inode) bool {
+	if n == d {
+		return true
+	}
+	for _, child := range n.entries {
+		if child.dir && child.holds(d) {
+			return true
+		}
+	}
+	return false
 }
 
 // SyncDir implements FS: every pending change that touches dir becomes durable, in order.
