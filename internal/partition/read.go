@@ -3,6 +3,7 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/chronik-io/chronik/internal/recordbatch"
 	"github.com/chronik-io/chronik/internal/wal"
@@ -62,14 +63,13 @@ func (l *Log) readView(dst []byte, from, limit int64, maxBytes int, minOne bool)
 		if len(batch) == 0 {
 			return dst, nil
 		}
-		before := len(dst)
 		dst, err = l.fetch(dst, batch, from)
 		if err != nil {
 			if errors.Is(err, wal.ErrNotFound) {
-				if len(dst) > begin { // a whole prefix is there already
-					return dst[:before], nil
+				if len(dst) > begin { // some whole batches are there already
+					return dst, nil
 				}
-				return dst[:begin], errMoved
+				return dst, errMoved
 			}
 			return dst[:begin], fmt.Errorf("read %s at %d: %w", l.id, from, err)
 		}
@@ -187,7 +187,7 @@ func (l *Log) trim(dst []byte, begin, maxBytes int, minOne bool) []byte {
 	return dst[:at]
 }
 
-// readSegments reads from the segment that holds from, or the next one when from lies in a gap at its end.
+// readSegments reads from the segment that holds from.
 func (l *Log) readSegments(dst []byte, from, limit int64, maxBytes int, minOne bool) ([]byte, error) {
 	segs, err := l.segments()
 	if err != nil {
@@ -195,28 +195,15 @@ func (l *Log) readSegments(dst []byte, from, limit int64, maxBytes int, minOne b
 	}
 	i := segmentOf(segs, from)
 	if i < 0 {
-		if l.Start() > from || l.segEnd.Load() <= from {
-			return dst, errMoved
-		}
-		return dst, fmt.Errorf("read %s at %d, no segment holds it: %w", l.id, from, ErrCorrupt)
+		err = fmt.Errorf("no segment holds it: %w", ErrCorrupt)
+	} else if dst, err = l.readSegment(segs[i], dst, from, limit, maxBytes, minOne); err == nil {
+		return dst, nil
 	}
-	for ; i < len(segs); i++ {
-		n := len(dst)
-		if dst, err = l.readSegment(segs[i], dst, from, limit, maxBytes, minOne); err != nil {
-			if now := l.segs.Load(); l.Start() > from || now == nil || len(*now) != len(segs) {
-				return dst[:n], errMoved
-			}
-			if errors.Is(err, errSegmentGone) {
-				err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-			return dst[:n], fmt.Errorf("read %s at %d: %w", l.id, from, err)
-		}
-		if len(dst) > n || i+1 == len(segs) || segs[i+1].base >= limit {
-			break
-		}
-		if segs[i+1].base > from && segs[i].end.Load() > from { // the batch is there but does not fit
-			break
-		}
+	if now := l.segs.Load(); l.Start() > from || l.segEnd.Load() <= from || now == nil || !slices.Equal(*now, segs) {
+		return dst, errMoved // what went wrong may be due to that
 	}
-	return dst, nil
+	if errors.Is(err, errSegmentGone) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return dst, fmt.Errorf("read %s at %d: %w", l.id, from, err)
 }

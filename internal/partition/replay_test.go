@@ -54,14 +54,14 @@ type model map[ID]*modelLog
 
 // run is one seed.
 type run struct {
-	rng   *rand.Rand
-	mem   *vfs.Mem
-	fs    *crashFS
-	opts  StoreOptions
-	s     *Store
-	ids   []ID
-	seq   int
-	bugs  bugs
+	rng  *rand.Rand
+	mem  *vfs.Mem
+	fs   *crashFS
+	opts StoreOptions
+	s    *Store
+	ids  []ID
+	seq  int
+	bugs bugs
 
 	stating    ID    // whose State is being written
 	interfered error // of interfere

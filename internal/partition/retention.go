@@ -21,15 +21,20 @@ type clockWatch struct {
 
 func (c *clockWatch) start(now time.Time) { c.last = now }
 
-// jumped looks at the clocks and returns by how much the wall clock jumped since the last look, 0 if it did not.
+// look looks at the clocks and returns by how much the wall clock jumped since the last look, 0 if it did not.
 func (c *clockWatch) look(now time.Time) (jump time.Duration) {
-	jump = now.Round(0).Sub(c.last.Round(0)) - now.Sub(c.last)
+	jump = wallJump(now, c.last, now.Sub(c.last))
 	c.last = now
 	if jump.Abs() < clockJump {
 		return 0
 	}
 	c.paused = now.Add(clockPause)
 	return jump
+}
+
+// wallJump is how much further the wall clock moved between two readings than the monotonic one did.
+func wallJump(now, last time.Time, monotonic time.Duration) time.Duration {
+	return now.Round(0).Sub(last.Round(0)) - monotonic
 }
 
 // piece is a part of a log that retention deletes as a whole: a segment, or a segment's worth of what is in the WAL only.

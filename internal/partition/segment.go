@@ -258,17 +258,20 @@ func (h *segmentFiles) locate(offset int64) (hdr recordbatch.Header, position in
 
 // readSegment is Read within one segment.
 func (l *Log) readSegment(s *segment, dst []byte, from, limit int64, maxBytes int, minOne bool) ([]byte, error) {
-	if from >= s.end.Load() {
-		return dst, nil
-	}
 	h, err := l.store.files.open(s)
 	if err != nil {
 		return dst, err
 	}
 	defer l.store.files.release(h)
 	first, pos, err := h.locate(from)
-	if err != nil || pos < 0 || first.LastOffset() >= limit {
+	if err != nil {
 		return dst, err
+	}
+	if pos < 0 || first.BaseOffset > from { // offsets have no gaps until there is compaction
+		return dst, fmt.Errorf("segment %s has no batch with offset %d: %w", s.path, from, ErrCorrupt)
+	}
+	if first.LastOffset() >= limit {
+		return dst, nil
 	}
 	n := int64(maxBytes)
 	if int64(first.Size()) > n {
