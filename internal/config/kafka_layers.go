@@ -32,7 +32,6 @@ type Value struct {
 	Name   string
 	Text   *string
 	Source ValueSource
-	scale  int64
 }
 
 // TopicValues are the values of a topic's setting, the one that holds first: the topic's own, then those of the broker's settings in
@@ -40,7 +39,7 @@ type Value struct {
 func TopicValues(s *Setting, l Layers) []Value {
 	var values []Value
 	if v, ok := l.Topic[s.Name]; ok {
-		values = append(values, Value{s.Name, &v, SourceTopic, 1})
+		values = append(values, Value{s.Name, &v, SourceTopic})
 	}
 	return append(values, brokerValues(s.Synonyms, l)...)
 }
@@ -62,13 +61,13 @@ func brokerValues(names []Synonym, l Layers) []Value {
 	}{{l.Broker, SourceBroker}, {l.Default, SourceBrokerDefault}, {l.Static, SourceStatic}} {
 		for _, n := range names {
 			if v, ok := layer.values[n.Name]; ok {
-				values = append(values, Value{n.Name, &v, layer.source, n.Scale})
+				values = append(values, Value{n.Name, &v, layer.source})
 			}
 		}
 	}
 	if len(names) > 0 {
 		if v := defaultOf(names[0].Name, l); v != nil {
-			values = append(values, Value{names[0].Name, v, SourceDefault, names[0].Scale})
+			values = append(values, Value{names[0].Name, v, SourceDefault})
 		}
 	}
 	return values
@@ -84,33 +83,59 @@ func defaultOf(broker string, l Layers) *string {
 	return nil
 }
 
-// Topic is the value that holds for a topic, in the topic setting's unit, and its source.
-func Topic(s *Setting, l Layers) (string, ValueSource) {
-	values := TopicValues(s, l)
-	if len(values) == 0 {
-		return *s.Default, SourceDefault // every topic setting has one
+// first is the value that holds, without listing the others; nil for none.
+func first(names []Synonym, l *Layers) (*string, Synonym, ValueSource) {
+	for _, layer := range [...]struct {
+		values map[string]string
+		source ValueSource
+	}{{l.Broker, SourceBroker}, {l.Default, SourceBrokerDefault}, {l.Static, SourceStatic}} {
+		if len(layer.values) == 0 {
+			continue
+		}
+		for _, n := range names {
+			if v, ok := layer.values[n.Name]; ok {
+				return &v, n, layer.source
+			}
+		}
 	}
-	v := values[0]
-	if v.scale == 1 {
-		return *v.Text, v.Source
+	if len(names) == 0 {
+		return nil, Synonym{}, SourceDefault
 	}
-	n, err := strconv.ParseInt(*v.Text, 10, 64)
+	if v, ok := l.Auto[names[0].Name]; ok {
+		return &v, names[0], SourceDefault
+	}
+	return nil, Synonym{}, SourceDefault
+}
+
+// Topic is the value that holds for a topic, in the topic setting's unit, and its source. The string is never nil.
+func Topic(s *Setting, l Layers) (*string, ValueSource) {
+	if v, ok := l.Topic[s.Name]; ok {
+		return &v, SourceTopic
+	}
+	v, from, source := first(s.Synonyms, &l)
+	switch {
+	case v == nil:
+		return s.Default, SourceDefault // every topic setting has one
+	case from.Scale == 1:
+		return v, source
+	}
+	n, err := strconv.ParseInt(*v, 10, 64)
 	if err != nil { // values in the layers are normalized
-		return *s.Default, SourceDefault
+		return s.Default, SourceDefault
 	}
 	if n > 0 {
-		n *= v.scale // an INT times at most 3,600,000
+		n *= from.Scale // an INT times at most 3,600,000
 	}
-	return strconv.FormatInt(n, 10), v.Source
+	scaled := strconv.FormatInt(n, 10)
+	return &scaled, source
 }
 
 // Broker is the value that holds for a broker's setting itself, nil for null, and its source.
 func Broker(s *Setting, l Layers) (*string, ValueSource) {
-	values := brokerValues([]Synonym{{s.Name, 1}}, l)
-	if len(values) == 0 {
-		return nil, SourceDefault
+	if v, _, source := first([]Synonym{{s.Name, 1}}, &l); v != nil {
+		return v, source
 	}
-	return values[0].Text, values[0].Source
+	return s.Default, SourceDefault
 }
 
 // TopicString is the value that holds for a topic; "" for a name that is no topic setting.
@@ -120,7 +145,7 @@ func TopicString(name string, l Layers) string {
 		return ""
 	}
 	v, _ := Topic(s, l)
-	return v
+	return *v
 }
 
 // TopicInt is the number that holds for a topic; 0 for a name that is no number.

@@ -64,8 +64,8 @@ func TestTopicDefaultsAreKafkas(t *testing.T) {
 			continue
 		}
 		value, source := Topic(s, Layers{})
-		if value != m[2] || source != SourceDefault {
-			t.Errorf("%s is %q, Kafka's is %q", m[1], value, m[2])
+		if *value != m[2] || source != SourceDefault {
+			t.Errorf("%s is %q, Kafka's is %q", m[1], *value, m[2])
 		}
 		var synonyms []string
 		for _, v := range TopicValues(s, Layers{}) {
@@ -173,8 +173,8 @@ func TestLayers(t *testing.T) {
 	step := func(value string, source ValueSource, synonyms int) {
 		t.Helper()
 		v, from := Topic(s, l)
-		if v != value || from != source || len(TopicValues(s, l)) != synonyms {
-			t.Errorf("got %s from %d with %d values, want %s from %d with %d", v, from, len(TopicValues(s, l)), value, source, synonyms)
+		if *v != value || from != source || len(TopicValues(s, l)) != synonyms {
+			t.Errorf("got %s from %d with %d values, want %s from %d with %d", *v, from, len(TopicValues(s, l)), value, source, synonyms)
 		}
 	}
 	step("1", SourceTopic, 5)

@@ -28,7 +28,7 @@ type Registration struct {
 // must not depend on which broker leads.
 func (c *Controller) RegisterBroker(ctx context.Context, r Registration) (epoch int64, err error) {
 	err = c.propose(ctx, "register broker", func(d *draft) error {
-		if old := d.im.Broker(r.BrokerID); old != nil {
+		if old := d.image().Broker(r.BrokerID); old != nil {
 			if old.Incarnation == r.Incarnation {
 				epoch = old.Epoch
 				return nil
@@ -37,14 +37,14 @@ func (c *Controller) RegisterBroker(ctx context.Context, r Registration) (epoch 
 				return refuse(ErrDuplicateBroker, "Another broker is registered with that broker id, with disk %s.", old.DiskID)
 			}
 		}
-		first := d.im.BrokerCount() == 0
-		epoch = d.next
-		if old := d.im.Broker(r.BrokerID); old != nil {
+		first := d.image().BrokerCount() == 0
+		epoch = d.image().Offset() + 1
+		if old := d.image().Broker(r.BrokerID); old != nil {
 			epoch = max(epoch, old.Epoch+1)
 		}
 		events := []metadata.Event{&metadata.BrokerRegistered{BrokerID: r.BrokerID, BrokerEpoch: epoch, Incarnation: r.Incarnation,
 			DiskID: r.DiskID, Endpoints: r.Endpoints, Rack: r.Rack, Fenced: r.Fenced}}
-		if v, ok := c.static[config.MinInsyncReplicas]; ok && first && len(d.im.Config(metadata.ResourceBroker, "")) == 0 {
+		if v, ok := c.static[config.MinInsyncReplicas]; ok && first && len(d.image().Config(metadata.ResourceBroker, "")) == 0 {
 			events = append(events, &metadata.ConfigChanged{Resource: metadata.ResourceBroker,
 				Set: map[string]string{config.MinInsyncReplicas: v}})
 		}
@@ -56,11 +56,11 @@ func (c *Controller) RegisterBroker(ctx context.Context, r Registration) (epoch 
 // UnregisterBroker forgets a broker that holds no replica.
 func (c *Controller) UnregisterBroker(ctx context.Context, id int32) error {
 	return c.propose(ctx, "unregister broker", func(d *draft) error {
-		b := d.im.Broker(id)
+		b := d.image().Broker(id)
 		if b == nil {
 			return refuse(ErrUnknownBroker, "Broker ID %d is not currently registered", id)
 		}
-		for t := range d.im.Topics() {
+		for t := range d.image().Topics() {
 			if slices.ContainsFunc(t.Partitions, func(p *metadata.Partition) bool { return p.HasReplica(id) }) {
 				return refuse(ErrBrokerHoldsReplicas, "Broker %d holds replicas of topic %s; move them first.", id, t.Name)
 			}
@@ -72,24 +72,24 @@ func (c *Controller) UnregisterBroker(ctx context.Context, id int32) error {
 // UnfenceBroker puts a broker into service; one that is in service stays so.
 func (c *Controller) UnfenceBroker(ctx context.Context, id int32, epoch int64) error {
 	return c.propose(ctx, "unfence broker", func(d *draft) error {
-		b, err := incarnation(d.im, id, epoch)
+		b, err := incarnation(d.image(), id, epoch)
 		if err != nil || !b.Fenced {
 			return err
 		}
 		events := []metadata.Event{&metadata.BrokerUnfenced{BrokerID: id, BrokerEpoch: epoch}}
-		return d.add(append(events, elections(d.im, id, false)...)...)
+		return d.add(append(events, elections(d.image(), id, false)...)...)
 	})
 }
 
 // FenceBroker takes a broker out of service: what it led is led by another in-sync replica from the same commit on, or by nobody.
 func (c *Controller) FenceBroker(ctx context.Context, id int32, epoch int64) error {
 	return c.propose(ctx, "fence broker", func(d *draft) error {
-		b, err := incarnation(d.im, id, epoch)
+		b, err := incarnation(d.image(), id, epoch)
 		if err != nil || b.Fenced {
 			return err
 		}
 		events := []metadata.Event{&metadata.BrokerFenced{BrokerID: id, BrokerEpoch: epoch}}
-		return d.add(append(events, elections(d.im, id, true)...)...)
+		return d.add(append(events, elections(d.image(), id, true)...)...)
 	})
 }
 
@@ -138,10 +138,10 @@ func elections(im *metadata.Image, id int32, goes bool) []metadata.Event {
 // AllocateProducerIDs gives a block of producer ids [first, next) to an incarnation of a broker. No id is ever given out twice.
 func (c *Controller) AllocateProducerIDs(ctx context.Context, broker int32, epoch int64, count int) (first, next int64, err error) {
 	err = c.propose(ctx, "allocate producer ids", func(d *draft) error {
-		if _, err := incarnation(d.im, broker, epoch); err != nil {
+		if _, err := incarnation(d.image(), broker, epoch); err != nil {
 			return err
 		}
-		first = d.im.NextProducerID()
+		first = d.image().NextProducerID()
 		if count < 1 || first > math.MaxInt64-int64(count) {
 			return refuse(ErrProducerIDsExhausted, "No %d producer ids are left after %d.", count, first)
 		}

@@ -77,10 +77,10 @@ func (c *Controller) alterConfigs(ctx context.Context, resources []ResourceChang
 }
 
 func (c *Controller) alterResource(d *draft, r *ResourceChanges, change settings) error {
-	if err := checkResource(d.im, r.Resource); err != nil {
+	if err := checkResource(d.image(), r.Resource); err != nil {
 		return err
 	}
-	before := d.im.Config(r.Resource.Type, r.Resource.Name)
+	before := d.image().Config(r.Resource.Type, r.Resource.Name)
 	after, err := change(r, before)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (c *Controller) alterResource(d *draft, r *ResourceChanges, change settings
 		return nil
 	}
 	slices.Sort(ev.Remove)
-	if err := checkMinISR(d.im, ev); err != nil {
+	if err := checkMinISR(d.image(), ev); err != nil {
 		return err
 	}
 	return d.add(ev)

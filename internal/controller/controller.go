@@ -80,11 +80,11 @@ func (c *Controller) Image() *metadata.Image { return c.log.Image() }
 // propose runs one operation. build may be called more than once, and must begin afresh each time.
 func (c *Controller) propose(ctx context.Context, what string, build func(d *draft) error) error {
 	_, err := c.log.Propose(ctx, func(working *metadata.Image) ([]metadata.Event, error) {
-		d := &draft{im: working, next: working.Offset() + 1}
+		d := &draft{base: working, next: working.Offset() + 1}
 		if err := build(d); err != nil {
 			return nil, err
 		}
-		return d.events, nil
+		return d.events, d.err
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -92,28 +92,36 @@ func (c *Controller) propose(ctx context.Context, what string, build func(d *dra
 	return nil
 }
 
-// draft collects the events of one proposal and keeps the image as it is after them.
+// draft collects the events of one proposal and shows the image as it is after them.
 type draft struct {
-	im     *metadata.Image
-	next   int64 // the offset the next event is expected at; the log decides
-	events []metadata.Event
+	base    *metadata.Image
+	applied int   // how many of events are in base
+	next    int64 // the offset that the next event is expected at; the log decides
+	events  []metadata.Event
+	err     error // the first event that the image refused, which is a defect of this package
 }
 
-// add takes all events of one item or none of them. An error means that the image refuses them: a defect of this package.
-func (d *draft) add(events ...metadata.Event) error {
-	if len(events) == 0 {
-		return nil
+// image is the working image with all events of the draft. They are applied when somebody asks: the log applies them again, and most
+// proposals have one item only.
+func (d *draft) image() *metadata.Image {
+	if d.applied == len(d.events) || d.err != nil {
+		return d.base
 	}
-	b := metadata.NewBatch(d.im)
-	for i, ev := range events {
-		if err := b.Apply(d.next+int64(i), ev); err != nil {
-			return err
+	b := metadata.NewBatch(d.base)
+	for ; d.applied < len(d.events); d.applied++ {
+		if d.err = b.Apply(d.next, d.events[d.applied]); d.err != nil {
+			return d.base
 		}
+		d.next++
 	}
-	d.im, _ = b.Done()
+	d.base, _ = b.Done()
+	return d.base
+}
+
+// add takes the events of one item.
+func (d *draft) add(events ...metadata.Event) error {
 	d.events = append(d.events, events...)
-	d.next += int64(len(events))
-	return nil
+	return d.err
 }
 
 func (c *Controller) nowMs() int64 { return c.now().UnixMilli() }

@@ -121,10 +121,10 @@ func (c *Controller) createTopics(ctx context.Context, topics []NewTopic, valida
 
 // createTopic checks one topic in Kafka's order of complaints and drafts its event.
 func (c *Controller) createTopic(d *draft, t *NewTopic, internal bool, r *TopicResult) error {
-	if err := checkNewName(d.im, t.Name, internal); err != nil {
+	if err := checkNewName(d.image(), t.Name, internal); err != nil {
 		return err
 	}
-	if old := d.im.Topic(t.Name); old != nil {
+	if old := d.image().Topic(t.Name); old != nil {
 		r.ID, r.Partitions = old.ID, int32(len(old.Partitions))
 		return refuse(ErrTopicExists, "Topic '%s' already exists.", t.Name)
 	}
@@ -135,14 +135,14 @@ func (c *Controller) createTopic(d *draft, t *NewTopic, internal bool, r *TopicR
 	}
 	var parts []metadata.PartitionState
 	if len(t.Assignment) > 0 {
-		parts, err = manualPartitions(d.im, t)
+		parts, err = manualPartitions(d.image(), t)
 	} else {
-		parts, err = c.placedPartitions(d.im, t)
+		parts, err = c.placedPartitions(d.image(), t)
 	}
 	if err != nil {
 		return err
 	}
-	if total := d.im.PartitionCount() + len(parts); len(parts) > c.limits.PartitionsPerTopic || total > c.limits.Partitions {
+	if total := d.image().PartitionCount() + len(parts); len(parts) > c.limits.PartitionsPerTopic || total > c.limits.Partitions {
 		return c.refuseTooMany(len(parts), total)
 	}
 	r.ID, r.Partitions, r.ReplicationFactor, r.Configs = c.newID(), int32(len(parts)), int32(len(parts[0].Replicas)), configs

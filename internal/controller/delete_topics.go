@@ -29,10 +29,10 @@ func (c *Controller) DeleteTopics(ctx context.Context, refs []TopicRef) ([]Delet
 		results = make([]DeletedTopic, 0, len(refs))
 		times := make(map[TopicRef]int, len(refs))
 		for _, ref := range refs {
-			times[resolve(d.im, ref)]++
+			times[resolve(d.image(), ref)]++
 		}
 		for _, ref := range refs {
-			full := resolve(d.im, ref)
+			full := resolve(d.image(), ref)
 			n := times[full]
 			times[full] = 0
 			if n == 0 {
@@ -70,7 +70,7 @@ func resolve(im *metadata.Image, ref TopicRef) TopicRef {
 }
 
 func (c *Controller) deleteTopic(d *draft, ref, full TopicRef) error {
-	t := d.im.TopicByID(full.ID)
+	t := d.image().TopicByID(full.ID)
 	switch {
 	case !ref.ID.IsZero() && ref.Name != "":
 		return refuse(ErrInvalidRequest, "You may not specify both topic name and topic id.")
@@ -80,10 +80,10 @@ func (c *Controller) deleteTopic(d *draft, ref, full TopicRef) error {
 		return refuse(ErrUnknownTopic, "This server does not host this topic-partition.")
 	case t.Internal:
 		return refuse(ErrInvalidRequest, "Internal topic %s cannot be deleted.", t.Name)
-	case !config.BrokerBool(config.DeleteTopicEnable, c.layers(d.im, "")):
+	case !config.BrokerBool(config.DeleteTopicEnable, c.layers(d.image(), "")):
 		return refuse(ErrTopicDeletionDisabled, "Topic deletion is disabled.")
-	case d.im.TombstoneCount() >= c.limits.Tombstones:
-		return refuse(ErrInvalidRequest, "Too many deleted topics are waiting for their data to be removed everywhere (%d).", d.im.TombstoneCount())
+	case d.image().TombstoneCount() >= c.limits.Tombstones:
+		return refuse(ErrInvalidRequest, "Too many deleted topics are waiting for their data to be removed everywhere (%d).", d.image().TombstoneCount())
 	}
 	return d.add(&metadata.TopicDeleted{Name: t.Name, TopicID: t.ID, TimestampMs: c.nowMs()})
 }
@@ -97,7 +97,7 @@ func (c *Controller) PurgeTombstones(ctx context.Context, beforeMs int64) (int, 
 	n := 0
 	err := c.propose(ctx, "purge tombstones", func(d *draft) error {
 		var ids []uuid.UUID
-		for t := range d.im.Tombstones() {
+		for t := range d.image().Tombstones() {
 			if t.DeletedMs < beforeMs {
 				ids = append(ids, t.ID)
 			}

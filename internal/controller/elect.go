@@ -36,7 +36,7 @@ func (c *Controller) ElectLeaders(ctx context.Context, kind Election, partitions
 	err := c.propose(ctx, "elect leaders", func(d *draft) error {
 		results = results[:0]
 		if partitions == nil {
-			for t := range d.im.Topics() {
+			for t := range d.image().Topics() {
 				for n := range t.Partitions {
 					r := ElectionResult{TopicPartition: TopicPartition{t.Name, int32(n)}}
 					if r.Err = c.elect(d, kind, r.TopicPartition); r.Err == nil || !isNotNeeded(r.Err) {
@@ -66,7 +66,7 @@ func (c *Controller) elect(d *draft, kind Election, tp TopicPartition) error {
 	if kind != ElectPreferred && kind != ElectUnclean {
 		return refuse(ErrInvalidRequest, "Unknown election type %d", kind)
 	}
-	t := d.im.Topic(tp.Topic)
+	t := d.image().Topic(tp.Topic)
 	if t == nil {
 		return refuse(ErrUnknownTopic, "No such topic as %s", tp.Topic)
 	}
@@ -74,7 +74,7 @@ func (c *Controller) elect(d *draft, kind Election, tp TopicPartition) error {
 	if p == nil {
 		return refuse(ErrUnknownTopic, "No such partition as %s-%d", tp.Topic, tp.Partition)
 	}
-	leader, unclean, err := choose(d.im, kind, p)
+	leader, unclean, err := choose(d.image(), kind, p)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (c *Controller) CreatePartitions(ctx context.Context, topics []NewPartition
 }
 
 func (c *Controller) addPartitions(d *draft, n *NewPartitions) error {
-	t := d.im.Topic(n.Topic)
+	t := d.image().Topic(n.Topic)
 	if t == nil {
 		return ErrUnknownTopic
 	}
@@ -71,16 +71,16 @@ func (c *Controller) addPartitions(d *draft, n *NewPartitions) error {
 		return refuse(ErrInvalidPartitions, "The topic %s currently has %d partition(s); %d would not be an increase.", t.Name, have, n.Count)
 	}
 	more := int(n.Count) - have
-	if total := d.im.PartitionCount() + more; int(n.Count) > c.limits.PartitionsPerTopic || total > c.limits.Partitions {
+	if total := d.image().PartitionCount() + more; int(n.Count) > c.limits.PartitionsPerTopic || total > c.limits.Partitions {
 		return c.refuseTooMany(int(n.Count), total)
 	}
 	replicas := len(t.Partitions[0].Replicas)
 	var parts []metadata.PartitionState
 	var err error
 	if n.Assignments == nil {
-		parts, err = place(d.im, more, replicas)
+		parts, err = place(d.image(), more, replicas)
 	} else {
-		parts, err = assignedPartitions(d.im, n.Assignments, int32(have), more, replicas)
+		parts, err = assignedPartitions(d.image(), n.Assignments, int32(have), more, replicas)
 	}
 	if err != nil {
 		return err

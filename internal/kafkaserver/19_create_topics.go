@@ -66,10 +66,11 @@ func createdTopic(version int16, layers config.Layers, res *controller.TopicResu
 	}
 	layers.Topic = res.Configs
 	settings := config.TopicSettings()
+	t.Configs = make([]kmsg.CreateTopicsResponseTopicConfig, 0, len(settings))
 	for i := range settings {
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
 		value, source := config.Topic(&settings[i], layers)
-		c.Name, c.Value, c.Source = settings[i].Name, &value, int8(source)
+		c.Name, c.Value, c.Source = settings[i].Name, value, int8(source)
 		t.Configs = append(t.Configs, c)
 	}
 	return t

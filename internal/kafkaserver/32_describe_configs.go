@@ -84,7 +84,7 @@ func describeTopic(layers config.Layers) []described {
 	all := make([]described, len(table))
 	for i := range table {
 		value, source := config.Topic(&table[i], layers)
-		all[i] = described{setting: &table[i], value: &value, source: source, values: config.TopicValues(&table[i], layers)}
+		all[i] = described{setting: &table[i], value: value, source: source, values: config.TopicValues(&table[i], layers)}
 	}
 	return all
 }

@@ -58,7 +58,7 @@ func (e *TopicCreated) apply(b *Batch) error {
 	if b.topicByID(e.TopicID) != nil {
 		return fmt.Errorf("topic id %s is in use", e.TopicID)
 	}
-	if _, ok := b.tombstones.get(e.TopicID[:]); ok {
+	if _, ok := b.tombstones.get(idIndex(e.TopicID)); ok {
 		return fmt.Errorf("topic id %s was a deleted topic's", e.TopicID)
 	}
 	if err := checkStrings(e.Configs); err != nil {
@@ -115,7 +115,7 @@ func (e *TopicDeleted) apply(b *Batch) error {
 	}
 	b.setConfig(Resource{ResourceTopic, t.Name}, nil)
 	b.topics.remove([]byte(t.Name))
-	b.topicIDs.remove(t.ID[:])
+	b.topicIDs.remove(idIndex(t.ID))
 	if canCollide(t.Name) {
 		b.collisions.remove([]byte(unify(t.Name)))
 	}
@@ -129,22 +129,22 @@ func (e *TopicDeleted) apply(b *Batch) error {
 	tomb := &Tombstone{ID: t.ID, Name: t.Name, DeletedMs: e.TimestampMs}
 	tomb.hash = tomb.entity().hash()
 	b.exchange(Hash{}, tomb.hash)
-	b.tombstones.put(t.ID[:], tomb)
+	b.tombstones.put(idIndex(t.ID), tomb)
 	return nil
 }
 
 func (e *TombstonesPurged) apply(b *Batch) error {
 	seen := make(map[uuid.UUID]bool, len(e.TopicIDs))
 	for _, id := range e.TopicIDs {
-		if _, ok := b.tombstones.get(id[:]); !ok || seen[id] {
+		if _, ok := b.tombstones.get(idIndex(id)); !ok || seen[id] {
 			return fmt.Errorf("topic id %s has no tombstone, or stands twice in the list", id)
 		}
 		seen[id] = true
 	}
 	for _, id := range e.TopicIDs {
-		tomb, _ := b.tombstones.get(id[:])
+		tomb, _ := b.tombstones.get(idIndex(id))
 		b.exchange(tomb.hash, Hash{})
-		b.tombstones.remove(id[:])
+		b.tombstones.remove(idIndex(id))
 	}
 	return nil
 }

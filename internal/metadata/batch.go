@@ -155,7 +155,7 @@ func (b *Batch) Done() (*Image, *Delta) {
 	im.tombstones, im.brokers, im.configs = b.tombstones.commit(), b.brokers.commit(), b.configs.commit()
 	d := &Delta{TopicsDeleted: b.deleted, Cluster: b.cluster, Voters: b.voters, ProducerIDs: b.producerIDs}
 	for id := range b.created {
-		if t, ok := im.topicIDs.Get(id[:]); ok {
+		if t, ok := im.topicIDs.Get(idIndex(id)); ok {
 			d.TopicsCreated = append(d.TopicsCreated, t)
 		}
 	}
@@ -165,7 +165,7 @@ func (b *Batch) Done() (*Image, *Delta) {
 	slices.SortStableFunc(d.TopicsDeleted, byName)
 	slices.SortFunc(d.TopicsCreated, byName)
 	for id, old := range b.oldParts {
-		if t, ok := im.topicIDs.Get(id.topic[:]); ok && !b.created[id.topic] {
+		if t, ok := im.topicIDs.Get(idIndex(id.topic)); ok && !b.created[id.topic] {
 			d.Partitions = append(d.Partitions, PartitionChange{Topic: t, Partition: id.partition, Old: old, New: t.Partition(id.partition)})
 		}
 	}
@@ -190,7 +190,7 @@ func (b *Batch) topicByID(id uuid.UUID) *Topic {
 	if t := b.owned[id]; t != nil {
 		return t
 	}
-	t, _ := b.topicIDs.get(id[:])
+	t, _ := b.topicIDs.get(idIndex(id))
 	return t
 }
 
@@ -216,7 +216,7 @@ func (b *Batch) putTopic(t *Topic) {
 	}
 	b.owned[t.ID] = t
 	b.topics.put([]byte(t.Name), t)
-	b.topicIDs.put(t.ID[:], t)
+	b.topicIDs.put(idIndex(t.ID), t)
 }
 
 // setPartition replaces or appends a partition of a topic, and keeps hash, count and delta.

@@ -173,7 +173,7 @@ func (l *loader) add(r record) error {
 		if err := strictUnmarshal(r.value, t); err != nil {
 			return err
 		}
-		l.tombstones.Insert(t.ID[:], t)
+		l.tombstones.Insert(idIndex(t.ID), t)
 		return sameKey(r.key, tombstoneKey(t.ID))
 	case "config":
 		return l.addConfig(r, h)
@@ -228,7 +228,7 @@ func (l *loader) addTopic(r record, h Hash) error {
 	}
 	l.im.partitionCount += len(parts)
 	l.topics.Insert([]byte(t.Name), t)
-	l.topicIDs.Insert(t.ID[:], t)
+	l.topicIDs.Insert(idIndex(t.ID), t)
 	if canCollide(t.Name) {
 		l.collisions.Insert([]byte(unify(t.Name)), t.Name)
 	}
