@@ -80,6 +80,15 @@ func Duration(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
+// Age renders how long ago something was, in whole seconds, so that a line that is drawn again does not flicker.
+func Age(d time.Duration) string {
+	d = max(0, d).Truncate(time.Second)
+	if d < time.Minute {
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	}
+	return Duration(d)
+}
+
 // ParseBytes reads a size such as 1048576, 64KiB, 10MB or 1g.
 func ParseBytes(s string) (int64, error) {
 	t := strings.ToLower(strings.TrimSpace(s))

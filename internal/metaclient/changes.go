@@ -96,10 +96,14 @@ func objectFields(b []byte) ([]string, map[string]string) {
 	return names, values
 }
 
-// Brief is an added or removed entity in one line: its fields that say something.
+// Brief is an added or removed entity in one line: its fields that say something which the key does not.
 func (c EntityChange) Brief() string {
 	var parts []string
+	named := strings.HasPrefix(c.Key, "partition/") || strings.HasPrefix(c.Key, "topic/")
 	for _, f := range c.Fields {
+		if named && (f.Field == "topic" || f.Field == "partition" || f.Field == "name") {
+			continue
+		}
 		v := f.After
 		if c.Op == "-" {
 			v = f.Before

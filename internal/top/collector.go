@@ -158,7 +158,10 @@ func (c *collector) takeLog(at time.Time, b *LogBatch) {
 		if e.Type == metaclient.TypeImageHash && !broken && c.fold.Err == nil && c.fold.Complete {
 			c.hashed = e.Offset
 		}
-		c.events = append(c.events, Event{LogEntry: e, Seen: at, What: metaclient.Describe(e), Before: step.Before, After: step.After})
+		if e.Time.IsZero() && e.Offset >= b.End {
+			e.Time = at // it was committed just now; older ones without a time keep none
+		}
+		c.events = append(c.events, Event{LogEntry: e, What: metaclient.Describe(e), Before: step.Before, After: step.After})
 	}
 	if over := len(c.events) - maxEvents; over > 0 {
 		c.dropped += int64(over)
@@ -178,16 +181,12 @@ func (c *collector) snapshot() *Snapshot {
 			s.FoldErr = c.fold.Err.Error()
 		}
 	}
-	for i := len(c.events) - 1; i >= 0 && c.now.Sub(eventTime(c.events[i])) < time.Minute; i-- {
-		s.PerMinute++
+	for i := len(c.events) - 1; i >= 0; i-- {
+		if at := c.events[i].Time; !at.IsZero() && c.now.Sub(at) >= time.Minute {
+			break
+		} else if !at.IsZero() {
+			s.PerMinute++
+		}
 	}
 	return s
-}
-
-// eventTime is when an event happened, or was seen where the log does not say.
-func eventTime(e Event) time.Time {
-	if !e.Time.IsZero() {
-		return e.Time
-	}
-	return e.Seen
 }

@@ -40,6 +40,7 @@ type TopicGauge struct {
 // LogBatch is some entries of the metadata log.
 type LogBatch struct {
 	Start   int64      `json:"start"` // first offset of the log
+	End     int64      `json:"end"`   // where the log ended when reading began: what comes from there on is new
 	Entries []LogInput `json:"entries"`
 }
 

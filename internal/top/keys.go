@@ -163,7 +163,7 @@ func (m *model) findOffset(s string) (int64, bool) {
 	}
 	found := int64(-1)
 	for _, e := range m.snap.Events {
-		if !eventTime(e).After(at) {
+		if !e.Time.IsZero() && !e.Time.After(at) {
 			found = e.Offset
 		}
 	}

@@ -131,13 +131,13 @@ func (l *live) follow(ctx context.Context, next *int64) error {
 		return err
 	}
 	defer tail.Close()
-	l.send(ctx, Input{Log: &LogBatch{Start: tail.Start}})
+	l.send(ctx, Input{Log: &LogBatch{Start: tail.Start, End: tail.End}})
 	for {
 		entries, err := tail.Poll(ctx)
 		if err != nil {
 			return err
 		}
-		b := &LogBatch{Start: tail.Start}
+		b := &LogBatch{Start: tail.Start, End: tail.End}
 		for _, e := range entries {
 			b.Entries = append(b.Entries, LogInput{Offset: e.Offset, Epoch: e.Epoch, Time: e.Time, Key: e.Key, Kind: e.Kind, Hash: e.Hash, Value: e.Value})
 			*next = e.Offset + 1

@@ -43,10 +43,9 @@ type TopicRate struct {
 	Series []float64
 }
 
-// Event is one entry of the log with the images around it.
+// Event is one entry of the log with the images around it. Its time is zero when neither the log says it nor we saw it come.
 type Event struct {
 	metaclient.LogEntry
-	Seen          time.Time
 	What          string
 	Before, After *metadata.Image
 }

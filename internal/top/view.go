@@ -3,7 +3,6 @@ package top
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"charm.land/lipgloss/v2"
 
@@ -80,8 +79,8 @@ func (m *model) header(t theme) []string {
 	out := []string{spread(left, m.place(t)+" ", m.width)}
 	if e := m.asOfEvent(); e != nil {
 		text := fmt.Sprintf(" %s AS OF offset %s", t.glyphs.cursor, cli.Count(m.asOf))
-		if when := eventTime(*e); !when.IsZero() {
-			text += fmt.Sprintf(" %s %s, %s before now", t.glyphs.dot, when.In(s.At.Location()).Format("15:04:05"), cli.Duration(s.At.Sub(when)))
+		if when := e.Time; !when.IsZero() {
+			text += fmt.Sprintf(" %s %s, %s before now", t.glyphs.dot, when.In(s.At.Location()).Format("15:04:05"), cli.Age(s.At.Sub(when)))
 		}
 		out = append(out, t.accent.Bold(true).Render(fit(text+fmt.Sprintf(" %s 0 returns to now", t.glyphs.dot), m.width)))
 	}
@@ -100,7 +99,7 @@ func (m *model) place(t theme) string {
 	case m.paused:
 		mode = t.warn.Render(t.glyphs.paused + " paused")
 	case stale:
-		mode = t.warn.Render(fmt.Sprintf("%s stale %s", t.glyphs.warn, cli.Duration(age.Truncate(time.Second))))
+		mode = t.warn.Render(fmt.Sprintf("%s stale %s", t.glyphs.warn, cli.Age(age)))
 	case s.Replay:
 		mode = t.accent.Render(t.glyphs.dot + " replay")
 	case s.Status == nil:
@@ -142,6 +141,9 @@ func tolerance(s *metaclient.Status) string {
 // footer is the prompt, a notice, the command for what is selected, or the keys.
 func (m *model) footer(t theme) []string {
 	var out []string
+	if m.height >= 24 {
+		out = append(out, "")
+	}
 	if m.command {
 		out = append(out, cut(" "+t.accent.Render("!")+" "+m.commandLine(), m.width))
 	}

@@ -33,10 +33,11 @@ func (m *model) metadataView(t theme, width, height int) []string {
 		out = append(out, beside(m.eventList(t, left, rest), left, m.diffView(t, right, rest), 3)...)
 	default:
 		low := max(5, rest*2/5)
-		out = append(out, m.eventList(t, width, rest-low)...)
+		out = append(out, m.eventList(t, width, rest-low-1)...)
 		for len(out) < height-len(nodes)-low {
 			out = append(out, "")
 		}
+		out = out[:height-len(nodes)-low]
 		out = append(out, m.diffView(t, width, low)...)
 	}
 	for len(out) < height-len(nodes) {
@@ -63,7 +64,7 @@ func (m *model) logLines(t theme, width int) []string {
 	if s.Image == nil {
 		return out
 	}
-	line := " " + t.dim.Render("image") + " " + s.Image.Hash().String()[:min(16, 8+width/16)] + " "
+	line := " " + t.dim.Render("image") + " " + s.Image.Hash().String()[:12] + " "
 	switch {
 	case s.FoldErr != "":
 		line += t.bad.Render(t.glyphs.bad + " " + cli.Printable(s.FoldErr))
@@ -92,7 +93,7 @@ func (m *model) eventList(t theme, width, height int) []string {
 	for _, i := range list[first:min(first+visible, len(list))] {
 		e := m.snap.Events[i]
 		when := "-"
-		if x := eventTime(e); !x.IsZero() {
+		if x := e.Time; !x.IsZero() {
 			when = x.In(m.snap.At.Location()).Format("15:04:05")
 		}
 		what := m.painted(t, e)

@@ -46,7 +46,7 @@ func (m *model) overview(t theme, width, height int) []string {
 	if width >= threeColumns && rest >= 4 {
 		left := (width - 3) * 55 / 100
 		topics := m.topics(t, left, rest)
-		return append(append(out, ""), beside(topics, left, m.newest5(t, width-left-3, rest), 3)...)
+		return append(append(out, ""), beside(topics, left, m.newestEvents(t, width-left-3, rest), 3)...)
 	}
 	if rest < 4 {
 		return out
@@ -54,9 +54,9 @@ func (m *model) overview(t theme, width, height int) []string {
 	events := max(3, min(rest/2, 12))
 	if rest-events-1 >= 4 {
 		out = append(append(out, ""), m.topics(t, width, rest-events-1)...)
-		return append(append(out, ""), m.newest5(t, width, events)...)
+		return append(append(out, ""), m.newestEvents(t, width, events)...)
 	}
-	return append(append(out, ""), m.newest5(t, width, rest)...)
+	return append(append(out, ""), m.newestEvents(t, width, rest)...)
 }
 
 func (m *model) throughput(t theme, width, rows int) []string {
@@ -169,8 +169,8 @@ var topicSorts = []struct {
 	{"name", func(a, b TopicRate) int { return strings.Compare(a.Name, b.Name) }},
 }
 
-var topicColumns = []column{{title: "TOPIC", width: 12, grow: true}, {title: "RECORDS/S", width: 10, right: true}, {title: "LAST MINUTE", width: 20, priority: 3},
-	{title: "PARTITIONS", width: 10, right: true, priority: 2}, {title: "RECORDS", width: 14, right: true, priority: 1}}
+var topicColumns = []column{{title: "TOPIC", width: 12, grow: true}, {title: "RECORDS/S", width: 10, right: true}, {title: "LAST MINUTE", width: 20, priority: 1},
+	{title: "PARTITIONS", width: 10, right: true, priority: 3}, {title: "RECORDS", width: 14, right: true, priority: 2}}
 
 func (m *model) topics(t theme, width, height int) []string {
 	var list []TopicRate
@@ -206,8 +206,8 @@ func (m *model) topics(t theme, width, height int) []string {
 	return append(out, t.table(topicColumns, rows, width, -1)...)
 }
 
-// newest5 lists the newest events, newest first.
-func (m *model) newest5(t theme, width, height int) []string {
+// newestEvents lists the newest events, newest first.
+func (m *model) newestEvents(t theme, width, height int) []string {
 	s := m.snap
 	note := ""
 	if s.PerMinute > 0 {
@@ -221,8 +221,8 @@ func (m *model) newest5(t theme, width, height int) []string {
 	for i := len(list) - 1; i >= 0 && len(out) < height; i-- {
 		e := s.Events[list[i]]
 		age := "-"
-		if when := eventTime(e); !when.IsZero() {
-			age = cli.Duration(max(0, s.At.Sub(when)).Truncate(time.Second))
+		if when := e.Time; !when.IsZero() {
+			age = cli.Age(s.At.Sub(when))
 		}
 		out = append(out, cut(fmt.Sprintf(" %s %s  %s", right(cli.Count(e.Offset), 9), t.dim.Render(right(age, 6)), m.painted(t, e)), width))
 	}
