@@ -228,7 +228,7 @@ func TestIdlePartitionsDoNotThrashRecycling(t *testing.T) {
 		}
 	}
 	states := int(f.s.wal.Usage().Records-before) - written
-	if states > 8*partitions {
+	if states > 12*partitions {
 		t.Fatalf("%d States for %d idle partitions", states, partitions)
 	}
 	t.Logf("%d States for %d idle partitions", states, partitions)

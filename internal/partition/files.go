@@ -24,9 +24,8 @@ type segmentFiles struct {
 
 // fileCache bounds the open files of all segments.
 type fileCache struct {
-	fs       vfs.FS
-	max      int
-	interval func() int64
+	fs  vfs.FS
+	max int
 
 	mu    sync.Mutex
 	files map[*segment]*segmentFiles

@@ -14,7 +14,7 @@ import (
 // Index files are lists of fixed entries, big endian, sorted.
 //
 //	.index      {offset - base 4, position 4}: a batch that begins there, one for every index.interval.bytes and one for the first
-//	.timeindex  {largest time so far 8, offset - base 4}: for batches that are in .index and raised the largest time of the segment
+//	.timeindex  {largest time so far 8, offset - base 4}: one for each entry of .index, for the same batch
 //
 // They are synced when the segment is sealed. Before, a crash may leave anything in them: prepare keeps the part that makes sense and
 // rebuilds the rest from the segment's synced bytes.
@@ -30,12 +30,11 @@ func putScanBuffer(b *[]byte) { scanBuffers.Put(b) }
 
 // indexWriter collects entries for batches as they are written.
 type indexWriter struct {
-	some   bool
-	since  int64 // bytes since the last entry
-	maxTs  int64 // of all batches so far
-	timeTs int64 // in the last time entry
-	offs   []byte
-	times  []byte
+	some  bool
+	since int64 // bytes since the last entry
+	maxTs int64 // of all batches so far
+	offs  []byte
+	times []byte
 }
 
 func (w *indexWriter) add(base, segBase, position, ts, size, interval int64) {
@@ -46,30 +45,24 @@ func (w *indexWriter) add(base, segBase, position, ts, size, interval int64) {
 	w.some, w.since = true, size
 	w.offs = binary.BigEndian.AppendUint32(w.offs, uint32(base-segBase))
 	w.offs = binary.BigEndian.AppendUint32(w.offs, uint32(position))
-	if w.maxTs > w.timeTs {
-		w.timeTs = w.maxTs
-		w.times = binary.BigEndian.AppendUint64(w.times, uint64(w.maxTs))
-		w.times = binary.BigEndian.AppendUint32(w.times, uint32(base-segBase))
-	}
+	w.times = binary.BigEndian.AppendUint64(w.times, uint64(w.maxTs))
+	w.times = binary.BigEndian.AppendUint32(w.times, uint32(base-segBase))
 }
 
 // flush writes the collected entries.
 func (w *indexWriter) flush(h *segmentFiles) error {
+	if len(w.offs) == 0 {
+		return nil
+	}
 	s := h.seg
-	if len(w.offs) > 0 {
-		if _, err := h.index.WriteAt(w.offs, s.indexLen.Load()); err != nil {
-			return fmt.Errorf("write index of %s: %w", s.path, err)
-		}
-		s.indexLen.Add(int64(len(w.offs)))
-		w.offs = w.offs[:0]
+	if _, err := h.index.WriteAt(w.offs, s.entries.Load()*indexEntry); err != nil {
+		return fmt.Errorf("write index of %s: %w", s.path, err)
 	}
-	if len(w.times) > 0 {
-		if _, err := h.time.WriteAt(w.times, s.timeLen.Load()); err != nil {
-			return fmt.Errorf("write time index of %s: %w", s.path, err)
-		}
-		s.timeLen.Add(int64(len(w.times)))
-		w.times = w.times[:0]
+	if _, err := h.time.WriteAt(w.times, s.entries.Load()*timeEntry); err != nil {
+		return fmt.Errorf("write time index of %s: %w", s.path, err)
 	}
+	s.entries.Add(int64(len(w.offs) / indexEntry))
+	w.offs, w.times = w.offs[:0], w.times[:0]
 	return nil
 }
 
@@ -89,21 +82,18 @@ func (h *segmentFiles) prepare(interval int64) error {
 	if err != nil {
 		return err
 	}
-	w := indexWriter{maxTs: noMaxTs, timeTs: noMaxTs}
+	w := indexWriter{maxTs: noMaxTs}
 	from := int64(0)
-	if n := len(offs); n > 0 {
-		from = int64(binary.BigEndian.Uint32(offs[n-4:]))
-	}
-	if n := len(times); n > 0 {
-		w.maxTs = int64(binary.BigEndian.Uint64(times[n-timeEntry:]))
-		w.timeTs = w.maxTs
+	if len(offs) > 0 {
+		from = int64(binary.BigEndian.Uint32(offs[len(offs)-4:]))
+		w.maxTs = int64(binary.BigEndian.Uint64(times[len(times)-timeEntry:]))
 	}
 	if err := h.complete(&w, offs, from, size, interval); err != nil {
 		if len(offs) == 0 {
 			return err
 		}
 		// The index may be at fault, not the segment: do without it.
-		offs, times, w = nil, nil, indexWriter{maxTs: noMaxTs, timeTs: noMaxTs}
+		offs, times, w = nil, nil, indexWriter{maxTs: noMaxTs}
 		if err := h.complete(&w, nil, 0, size, interval); err != nil {
 			return err
 		}
@@ -111,8 +101,7 @@ func (h *segmentFiles) prepare(interval int64) error {
 	if err := errors.Join(h.index.Truncate(int64(len(offs))), h.time.Truncate(int64(len(times)))); err != nil {
 		return fmt.Errorf("cut indexes of %s: %w", s.path, err)
 	}
-	s.indexLen.Store(int64(len(offs)))
-	s.timeLen.Store(int64(len(times)))
+	s.entries.Store(int64(len(offs) / indexEntry))
 	if err := w.flush(h); err != nil && !isNoSpace(err) {
 		return err
 	}
@@ -156,28 +145,16 @@ func (h *segmentFiles) readIndexes(size int64) (offs, times []byte, err error) {
 		return nil, nil, err
 	}
 	be := binary.BigEndian
-	n, last, lastPos := 0, int64(-1), int64(-1)
-	for ; n < len(offs); n += indexEntry {
-		rel, pos := int64(be.Uint32(offs[n:])), int64(be.Uint32(offs[n+4:]))
-		if rel <= last || pos <= lastPos || pos >= size || n == 0 && pos != 0 {
+	n, last, lastPos, lastTs := 0, int64(-1), int64(-1), int64(noMaxTs)
+	for ; n < min(len(offs)/indexEntry, len(times)/timeEntry); n++ {
+		rel, pos := int64(be.Uint32(offs[n*indexEntry:])), int64(be.Uint32(offs[n*indexEntry+4:]))
+		ts, timeRel := int64(be.Uint64(times[n*timeEntry:])), int64(be.Uint32(times[n*timeEntry+8:]))
+		if rel <= last || pos <= lastPos || pos >= size || n == 0 && pos != 0 || ts < lastTs || timeRel != rel {
 			break
 		}
-		last, lastPos = rel, pos
+		last, lastPos, lastTs = rel, pos, ts
 	}
-	offs = offs[:n]
-	n, lastTs, lastRel := 0, int64(noMaxTs), int64(-1)
-	for ; n < len(times); n += timeEntry {
-		ts, rel := int64(be.Uint64(times[n:])), int64(be.Uint32(times[n+8:]))
-		if ts <= lastTs || rel <= lastRel || rel > last {
-			break
-		}
-		lastTs, lastRel = ts, rel
-	}
-	if n < len(times) && n < len(offs)/indexEntry*timeEntry && lastRel < last {
-		// The time index is damaged below the end of the offset index: rebuild both.
-		return nil, nil, nil
-	}
-	return offs, times[:n], nil
+	return offs[:n*indexEntry], times[:n*timeEntry], nil
 }
 
 func readWhole(f vfs.File, unit int64) ([]byte, error) {
@@ -200,7 +177,7 @@ func (h *segmentFiles) lookupOffset(offset int64) (int64, error) {
 	size := h.seg.size.Load()
 	var buf [indexEntry]byte
 	var rerr error
-	n := int(h.seg.indexLen.Load() / indexEntry)
+	n := int(h.seg.entries.Load())
 	i := sort.Search(n, func(i int) bool {
 		if _, err := h.index.ReadAt(buf[:], int64(i)*indexEntry); err != nil {
 			rerr = err
@@ -225,26 +202,21 @@ func (h *segmentFiles) lookupOffset(offset int64) (int64, error) {
 func (h *segmentFiles) lookupTime(ts int64) (int64, error) {
 	var buf [timeEntry]byte
 	var rerr error
-	n := int(h.seg.timeLen.Load() / timeEntry)
-	i := sort.Search(n, func(i int) bool {
+	i := sort.Search(int(h.seg.entries.Load()), func(i int) bool {
 		if _, err := h.time.ReadAt(buf[:], int64(i)*timeEntry); err != nil {
 			rerr = err
 			return true
 		}
 		return int64(binary.BigEndian.Uint64(buf[:])) >= ts
 	})
-	offset := h.seg.base
-	if rerr == nil && i < n {
-		if _, rerr = h.time.ReadAt(buf[:], int64(i)*timeEntry); rerr == nil {
-			offset += int64(binary.BigEndian.Uint32(buf[8:])) - 1 // the index entry before this one
-		}
-	} else if rerr == nil && n > 0 {
-		if _, rerr = h.time.ReadAt(buf[:], int64(n-1)*timeEntry); rerr == nil {
-			offset += int64(binary.BigEndian.Uint32(buf[8:]))
-		}
+	if rerr == nil && i == 0 {
+		return 0, nil
+	}
+	if rerr == nil {
+		_, rerr = h.index.ReadAt(buf[:indexEntry], int64(i-1)*indexEntry)
 	}
 	if rerr != nil {
 		return 0, fmt.Errorf("read time index of %s: %w: %w", h.seg.path, ErrCorrupt, rerr)
 	}
-	return h.lookupOffset(max(offset, h.seg.base))
+	return int64(binary.BigEndian.Uint32(buf[4:])), nil
 }

@@ -113,9 +113,6 @@ func (m *materializer) openLast(active activeMark) (err error) {
 		m.firstTs = hdr.MaxTimestamp
 		return false
 	})
-	if len(last.w.offs)+len(last.w.times) > 0 { // entries that a full disk kept out
-		last.w.offs, last.w.times = last.w.offs[:0], last.w.times[:0]
-	}
 	return err
 }
 
@@ -323,7 +320,7 @@ func (m *materializer) abandon(cause error) error {
 			}
 			s.files.release(h)
 		}
-		last.w = indexWriter{maxTs: noMaxTs, timeTs: noMaxTs}
+		last.w = indexWriter{maxTs: noMaxTs}
 		last.prepared.Store(false)
 	}
 	if errors.Is(cause, errAbandoned) {

@@ -140,15 +140,6 @@ func (f *fixture) materialize(l *Log) {
 	}
 }
 
-// roll fills the WAL with records of another partition until a new slot begins.
-func (f *fixture) roll(l *Log) {
-	f.t.Helper()
-	for n := len(f.s.wal.Slots()); len(f.s.wal.Slots()) == n; {
-		f.append(l, makeBatch(1, 16<<10, testTime, nil))
-		f.settle(l)
-	}
-}
-
 // readAll reads the log from start to end and checks that batches follow each other.
 func readAll(l *Log) ([]byte, error) {
 	var out []byte

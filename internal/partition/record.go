@@ -10,7 +10,7 @@ import (
 // Kinds of WAL records. Their payloads begin with the portable prefix.
 const (
 	kindAppend   = wal.FirstUserKind + iota // prefix, batch
-	kindTruncate                            // prefix with the offset cut to, flags
+	kindTruncate                            // prefix with the offset cut to, flags: 0; 1 is kept for unclean truncation
 	kindLogStart                            // prefix with the new log start
 	kindReset                               // prefix with the first offset, residency
 	kindState                               // prefix, then state
@@ -20,8 +20,6 @@ const (
 const (
 	// prefixSize is {topic id 16, partition 4, leader epoch 4, offset 8}, big endian.
 	prefixSize = 32
-
-	flagUnclean = 1
 )
 
 // prefix is the head of every payload.

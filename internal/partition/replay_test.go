@@ -525,9 +525,6 @@ func (r *run) snapshots() (int, error) {
 		if cerr := s.Close(); err == nil {
 			err = cerr
 		}
-		if err != nil && os.Getenv("DUMP") != "" {
-			dumpWAL(r.options(sn.disk, bugs{}))
-		}
 		if err != nil {
 			return 0, err
 		}

@@ -44,8 +44,7 @@ type segment struct {
 
 	mu       sync.Mutex   // held by prepare
 	prepared atomic.Bool  // the indexes were checked against the file since the start
-	indexLen atomic.Int64 // valid bytes of the offset index
-	timeLen  atomic.Int64 // valid bytes of the time index
+	entries  atomic.Int64 // valid entries of both indexes
 
 	w indexWriter // used by the maintenance only
 }
@@ -58,7 +57,7 @@ type readHint struct{ offset, position int64 }
 func newSegment(dir string, base int64) *segment {
 	s := &segment{path: filepath.Join(dir, fmt.Sprintf("%020d", base)), base: base}
 	s.maxTs.Store(noMaxTs)
-	s.w.maxTs, s.w.timeTs = noMaxTs, noMaxTs
+	s.w.maxTs = noMaxTs
 	return s
 }
 

@@ -43,7 +43,6 @@ type Store struct {
 	viewBytes   atomic.Int64 // batches in the WAL that are not in segments
 	viewEntries atomic.Int64
 	noSpace     atomic.Bool // free space is below the low-water mark, or a write met a full disk
-	walFull     atomic.Bool
 
 	maint  sync.Mutex // held by whatever writes or removes segment files; guards the next group
 	clock  clockWatch
