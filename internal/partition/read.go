@@ -115,18 +115,39 @@ func (l *Log) fetch(dst []byte, entries []entry, from int64) ([]byte, error) {
 		e := &entries[i]
 		n := len(dst)
 		var err error
-		if dst, err = l.store.wal.Read(e.ref(), dst); err != nil {
-			return dst[:n], mapWALError(err)
+		if dst, err = l.readPayload(dst, e); err != nil {
+			return dst, err
 		}
-		if len(dst)-n != int(e.len) || e.len < prefixSize+recordbatch.HeaderSize {
-			return dst[:n], fmt.Errorf("read batch %d of %s: %w", e.base, l.id, ErrCorrupt)
-		}
-		dst = append(dst[:n], dst[n+prefixSize:]...)
 		if err := l.checkBatch(dst[n:], e); err != nil {
 			return dst[:n], err
 		}
 	}
 	return dst, nil
+}
+
+// readPayload appends the batch of a WAL record to dst. The record's prefix is made to land on the last bytes of dst, which are put back
+// after that: so the batch needs no second copy.
+func (l *Log) readPayload(dst []byte, e *entry) ([]byte, error) {
+	if e.len < prefixSize+recordbatch.HeaderSize {
+		return dst, fmt.Errorf("read batch %d of %s: %w", e.base, l.id, ErrCorrupt)
+	}
+	n := len(dst)
+	if n < prefixSize {
+		out, err := l.store.wal.Read(e.ref(), dst)
+		if err != nil {
+			return dst, mapWALError(err)
+		}
+		return append(out[:n], out[n+prefixSize:]...), nil
+	}
+	var saved [prefixSize]byte
+	copy(saved[:], dst[n-prefixSize:])
+	out, err := l.store.wal.Read(e.ref(), dst[:n-prefixSize])
+	if err != nil {
+		copy(dst[n-prefixSize:], saved[:])
+		return dst, mapWALError(err)
+	}
+	copy(out[n-prefixSize:], saved[:])
+	return out, nil
 }
 
 func (l *Log) checkBatch(b []byte, e *entry) error {
