@@ -74,6 +74,10 @@ func (c *Controller) deleteTopic(d *draft, ref, full TopicRef) error {
 	switch {
 	case !ref.ID.IsZero() && ref.Name != "":
 		return refuse(ErrInvalidRequest, "You may not specify both topic name and topic id.")
+	case ref.ID.IsZero() && ref.Name == "":
+		return refuse(ErrInvalidRequest, "Neither topic name nor id were specified.")
+	case ref.Name == metadata.MetadataTopic || ref.ID == metadata.MetadataTopicID:
+		return refuse(ErrInvalidRequest, "Internal topic %s cannot be deleted.", metadata.MetadataTopic)
 	case t == nil && !ref.ID.IsZero():
 		return refuse(ErrUnknownTopicID, "This server does not host this topic ID.")
 	case t == nil:

@@ -57,11 +57,11 @@ func (c *Controller) CreatePartitions(ctx context.Context, topics []NewPartition
 
 func (c *Controller) addPartitions(d *draft, n *NewPartitions) error {
 	t := d.image().Topic(n.Topic)
+	if t != nil && t.Internal || n.Topic == metadata.MetadataTopic {
+		return refuse(ErrInvalidRequest, "The partitions of internal topic %s are fixed.", n.Topic)
+	}
 	if t == nil {
 		return ErrUnknownTopic
-	}
-	if t.Internal {
-		return refuse(ErrInvalidRequest, "The partitions of internal topic %s are fixed.", t.Name)
 	}
 	have := len(t.Partitions)
 	switch {

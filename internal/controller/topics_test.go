@@ -153,16 +153,20 @@ func TestInternalTopicsAreTheClusters(t *testing.T) {
 	if _, err := c.AutoCreateTopics(t.Context(), []string{metadata.OffsetsTopic}); err != nil {
 		t.Fatal(err)
 	}
-	deleted, err := c.DeleteTopics(t.Context(), []TopicRef{{Name: metadata.OffsetsTopic}})
+	deleted, err := c.DeleteTopics(t.Context(), []TopicRef{{Name: metadata.OffsetsTopic}, {Name: metadata.MetadataTopic}, {ID: metadata.MetadataTopicID}, {}})
+	if err != nil || len(deleted) != 4 {
+		t.Fatal(deleted, err)
+	}
+	for _, d := range deleted {
+		expect(t, "delete", d.Err, ErrInvalidRequest)
+	}
+	added, err := c.CreatePartitions(t.Context(), []NewPartitions{{Topic: metadata.OffsetsTopic, Count: 99}, {Topic: metadata.MetadataTopic, Count: 9}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "delete", deleted[0].Err, ErrInvalidRequest)
-	added, err := c.CreatePartitions(t.Context(), []NewPartitions{{Topic: metadata.OffsetsTopic, Count: 99}}, false)
-	if err != nil {
-		t.Fatal(err)
+	for _, a := range added {
+		expect(t, "partitions", a.Err, ErrInvalidRequest)
 	}
-	expect(t, "partitions", added[0].Err, ErrInvalidRequest)
 	for _, name := range []string{metadata.OffsetsTopic, metadata.MetadataTopic} {
 		altered, err := c.IncrementalAlterConfigs(t.Context(), []ResourceChanges{{metadata.Resource{Type: metadata.ResourceTopic, Name: name},
 			[]ConfigChange{{"retention.ms", OpSet, str("1")}}}}, false)

@@ -37,6 +37,8 @@ func (s *Server) handleDeleteRecords(_ *request, req *kmsg.DeleteRecordsRequest)
 func (s *Server) deleteRecords(im *metadata.Image, topic string, n int32, offset int64) (low int64, err error) {
 	t := im.Topic(topic)
 	switch {
+	case topic == metadata.MetadataTopic:
+		return -1, kerr.InvalidTopicException
 	case t == nil || t.Partition(n) == nil:
 		return -1, kerr.UnknownTopicOrPartition
 	case t.Internal:

@@ -52,7 +52,7 @@ func (s *Server) describe(im *metadata.Image, want *kmsg.DescribeConfigsRequestR
 		if err := metadata.CheckTopicName(want.ResourceName); err != nil {
 			return nil, err
 		}
-		if im.Topic(want.ResourceName) == nil {
+		if im.Topic(want.ResourceName) == nil && want.ResourceName != metadata.MetadataTopic {
 			return nil, kerr.UnknownTopicOrPartition
 		}
 		all = describeTopic(s.layers(im, want.ResourceName))

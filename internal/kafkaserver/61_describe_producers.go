@@ -33,6 +33,9 @@ func (s *Server) describeProducers(im *metadata.Image, topic string, n int32) ([
 	if err := metadata.CheckTopicName(topic); err != nil {
 		return nil, err
 	}
+	if topic == metadata.MetadataTopic && n == 0 {
+		return nil, nil // nobody produces to the metadata log
+	}
 	t := im.Topic(topic)
 	if t == nil || t.Partition(n) == nil {
 		return nil, kerr.UnknownTopicOrPartition

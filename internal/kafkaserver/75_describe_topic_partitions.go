@@ -48,10 +48,19 @@ func describeTopicsRefused(resp *kmsg.DescribeTopicPartitionsResponse, req *kmsg
 func topicNames(im *metadata.Image, req *kmsg.DescribeTopicPartitionsRequest, from string) iter.Seq[string] {
 	if len(req.Topics) == 0 {
 		return func(yield func(string) bool) {
+			log := from <= metadata.MetadataTopic // the metadata log is in no image, and has its place among the others
 			for t := range im.TopicsFrom(from) {
+				if log && t.Name > metadata.MetadataTopic {
+					if log = false; !yield(metadata.MetadataTopic) {
+						return
+					}
+				}
 				if !yield(t.Name) {
 					return
 				}
+			}
+			if log {
+				yield(metadata.MetadataTopic)
 			}
 		}
 	}
@@ -80,6 +89,9 @@ func (p *topicPage) add(name string) bool {
 	answer := kmsg.NewDescribeTopicPartitionsResponseTopic()
 	answer.Topic, answer.AuthorizedOperations = &name, topicOperations
 	t := p.im.Topic(name)
+	if name == metadata.MetadataTopic {
+		t = p.s.metadataLogAsTopic()
+	}
 	if t == nil {
 		if err := metadata.CheckTopicName(name); err != nil {
 			answer.ErrorCode = errorCode(err)
@@ -108,6 +120,16 @@ func (p *topicPage) add(name string) bool {
 	}
 	p.resp.Topics = append(p.resp.Topics, answer)
 	return p.resp.NextCursor == nil
+}
+
+// metadataLogAsTopic describes the metadata log as a topic, which every broker leads for its own clients.
+func (s *Server) metadataLogAsTopic() *metadata.Topic {
+	var voters []int32
+	for _, v := range s.image().Voters() {
+		voters = append(voters, v.NodeID)
+	}
+	return &metadata.Topic{Name: metadata.MetadataTopic, ID: metadata.MetadataTopicID, Internal: true,
+		Partitions: []*metadata.Partition{{Replicas: voters, ISR: voters, Leader: s.deps.NodeID, LeaderEpoch: metadataTopicEpoch}}}
 }
 
 func (p *topicPage) stopAt(name string, n int32) {

@@ -242,11 +242,11 @@ func TestDescribeTopicPartitionsPages(t *testing.T) {
 	createTopic(t, s, "b", 1)
 	createTopic(t, s, "c", 2)
 	for _, named := range []bool{true, false} {
-		for limit := int32(-1); limit <= 7; limit++ {
+		for limit := int32(-1); limit <= 8; limit++ {
 			req := kmsg.NewPtrDescribeTopicPartitionsRequest()
 			req.ResponsePartitionLimit = limit
 			if named {
-				req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "c"}, {Topic: "a"}, {Topic: "b"}, {Topic: "a"}}
+				req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "c"}, {Topic: metadata.MetadataTopic}, {Topic: "a"}, {Topic: "b"}, {Topic: "a"}}
 			}
 			var seen []string
 			for pages := 0; ; pages++ {
@@ -264,7 +264,7 @@ func TestDescribeTopicPartitionsPages(t *testing.T) {
 					t.Fatalf("limit %d: it never ends: %v", limit, seen)
 				}
 			}
-			if want := []string{"a0", "a1", "a2", "b0", "c0", "c1"}; !slices.Equal(seen, want) {
+			if want := []string{metadata.MetadataTopic + "0", "a0", "a1", "a2", "b0", "c0", "c1"}; !slices.Equal(seen, want) {
 				t.Errorf("limit %d, named %t: %v", limit, named, seen)
 			}
 		}

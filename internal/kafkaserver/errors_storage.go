@@ -45,5 +45,8 @@ func init() {
 		errorMapping{wal.ErrTooLarge, kerr.MessageTooLarge},
 		errorMapping{wal.ErrNotFound, kerr.KafkaStorageError},
 		errorMapping{wal.ErrClosed, kerr.NotLeaderForPartition},
+		errorMapping{wal.ErrFailed, kerr.KafkaStorageError},
+		errorMapping{wal.ErrOptions, kerr.UnknownServerError}, // at the start only
+		errorMapping{wal.ErrVersion, kerr.UnknownServerError}, // at the start only
 	)
 }
