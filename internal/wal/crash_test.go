@@ -279,7 +279,7 @@ func seeds(def uint64) uint64 {
 }
 
 func TestCrash(t *testing.T) {
-	for seed := range seeds(20) {
+	for seed := range seeds(16) {
 		if err := crashSeed(seed, bugs{}); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -301,7 +301,7 @@ func TestSeededBugs(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			for seed := range seeds(200) {
+			for seed := range max(300, seeds(300)) {
 				if err := crashSeed(seed, tc.b); err != nil {
 					t.Logf("found at seed %d: %v", seed, err)
 					return
