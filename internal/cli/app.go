@@ -51,6 +51,7 @@ func NewRoot(app *App, tool Tool) *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	root.InitDefaultHelpFlag()
 	requireKnownCommands(root)
+	root.SetGlobalNormalizationFunc(normalizeFlag)
 	return root
 }
 
@@ -155,11 +156,7 @@ func versionCommand(app *App) *cobra.Command {
 func flagError(c *cobra.Command, err error) error {
 	e := &Error{Code: ExitUsage, What: err.Error(), Next: c.CommandPath() + " --help"}
 	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
-		var names []string
-		for _, n := range flagNames(c) {
-			names = append(names, n)
-		}
-		if s := Nearest(name, names); s != "" {
+		if s := Nearest(name, flagNames(c)); s != "" {
 			e.What += fmt.Sprintf(" (did you mean --%s?)", s)
 		}
 	}

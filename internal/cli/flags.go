@@ -23,7 +23,6 @@ type Flags struct {
 // register adds the options to the root command.
 func (f *Flags) register(root *cobra.Command) {
 	fs := root.PersistentFlags()
-	fs.SetNormalizeFunc(normalizeFlag)
 	fs.StringSliceVarP(&f.Bootstrap, "bootstrap", "b", nil, "brokers to connect to first, `HOST:PORT,...` (default: the profile, CHRONIK_BOOTSTRAP, localhost:9092)")
 	fs.StringVar(&f.Profile, "profile", "", "use this profile of profiles.toml")
 	fs.StringVar(&f.Config, "config", "", "take the address from a node's config `file` (node1.toml)")

@@ -132,10 +132,13 @@ func Write(w io.Writer, f Format, st Style, v View) error {
 // document returns the view as one JSON object that starts with kind and version.
 func document(v View) ([]byte, error) {
 	version := max(v.Version, 1)
-	body, err := json.Marshal(v.Doc)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v.Doc); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", v.Kind, err)
 	}
+	body := bytes.TrimRight(b.Bytes(), "\n")
 	head := fmt.Sprintf(`{"kind":%q,"version":%d`, v.Kind, version)
 	switch {
 	case bytes.Equal(body, []byte("null")):
