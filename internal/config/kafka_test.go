@@ -106,6 +106,25 @@ func TestBrokerSettingsAreKafkas(t *testing.T) {
 	}
 }
 
+// TestBrokerTypesAreKafkas: a type that clients see is Kafka's, and what can be changed at run time here can be in Kafka.
+func TestBrokerTypesAreKafkas(t *testing.T) {
+	text, err := os.ReadFile("../../tests/conformance/golden/probe-1node.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range brokerSettings {
+		s := &brokerSettings[i]
+		m := regexp.MustCompile(`Configs Name=` + regexp.QuoteMeta(s.Name) + `( ReadOnly=true)? ConfigType=(\S+)`).FindSubmatch(text)
+		if m == nil {
+			t.Errorf("Kafka has no %s", s.Name)
+			continue
+		}
+		if string(m[2]) != s.Type.String() || !s.ReadOnly && len(m[1]) > 0 {
+			t.Errorf("%s is %s, read-only %t; in Kafka %s%s", s.Name, s.Type, s.ReadOnly, m[2], m[1])
+		}
+	}
+}
+
 func TestNormalize(t *testing.T) {
 	const refused = "refused"
 	tests := []struct{ name, value, want string }{
