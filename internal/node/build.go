@@ -95,7 +95,7 @@ func (n *Node) build() {
 		Settings:    n.topicSetting,
 		Logger:      n.logger,
 	})
-	n.groups = group.New(n.groupConfig(), groupLog{n.meta, n.replicas})
+	n.groups = group.New(n.groupConfig(), groupLog{n.meta, n.replicas, n.store})
 	n.meta.Subscribe(n.replicas.Apply)
 	n.meta.Subscribe(groupWatch{n.id.NodeID, n.replicas, n.groups}.apply)
 	n.meta.SubscribeRole(func(leads bool, epoch uint64) {

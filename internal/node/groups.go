@@ -7,6 +7,7 @@ import (
 	"github.com/chronik-io/chronik/internal/group"
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/metalog"
+	"github.com/chronik-io/chronik/internal/partition"
 	"github.com/chronik-io/chronik/internal/replica"
 )
 
@@ -14,7 +15,12 @@ import (
 type groupLog struct {
 	meta     *metalog.Log
 	replicas *replica.Set
+	store    *partition.Store
 }
+
+// groupAdmitPercent is how full the node WAL may be for group state. Clients' records stop earlier, so offsets can be committed and groups
+// can rebalance while producers wait for room, and on a full disk; what is above is for what makes room again.
+const groupAdmitPercent = 85
 
 var _ group.Log = groupLog{}
 
@@ -36,6 +42,9 @@ func (g groupLog) Append(n, epoch int32, batch []byte, done func(error)) error {
 	r, err := g.replica(n)
 	if err != nil {
 		return err
+	}
+	if u := g.store.Usage(); u.UsedBytes+u.Pending+int64(len(batch)) > u.MaxBytes/100*groupAdmitPercent {
+		return partition.ErrWALFull
 	}
 	return r.AppendInternal(batch, epoch, done)
 }
