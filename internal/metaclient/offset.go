@@ -44,7 +44,7 @@ func ParseRange(s string, now time.Time) (Range, error) {
 	r := Range{From: Position{kind: atStart}}
 	from, to, ranged := cutRange(s)
 	var err error
-	if from != "" && from != "@" {
+	if from != "" && (from != "@" || !ranged) {
 		if r.From, err = ParsePosition(from, now); err != nil {
 			return r, err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -92,20 +93,20 @@ func hostPort(a string) (string, error) {
 	if a == "" {
 		return "", errors.New("empty address")
 	}
+	if strings.Contains(a, "/") {
+		return "", fmt.Errorf("%q is no HOST:PORT", a)
+	}
 	if host, port, err := net.SplitHostPort(a); err == nil {
 		if host == "" {
 			host = "localhost"
 		}
-		if port == "" {
-			return "", fmt.Errorf("%q has no port", a)
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return "", fmt.Errorf("%q has no port from 1 to 65535", a)
 		}
 		return net.JoinHostPort(host, port), nil
 	}
 	if strings.Count(a, ":") > 1 && !strings.HasPrefix(a, "[") {
 		return net.JoinHostPort(a, "9092"), nil
-	}
-	if strings.Contains(a, "/") {
-		return "", fmt.Errorf("%q is no HOST:PORT", a)
 	}
 	return net.JoinHostPort(strings.Trim(a, "[]"), "9092"), nil
 }

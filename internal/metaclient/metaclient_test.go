@@ -1,0 +1,457 @@
+package metaclient
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-io/chronik/internal/cli"
+	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/uuid"
+)
+
+func testApp(t *testing.T, env map[string]string) *cli.App {
+	t.Helper()
+	e := &cli.Env{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &bytes.Buffer{}, Now: time.Now, Getenv: func(k string) string { return env[k] }, ConfigDir: t.TempDir()}
+	return &cli.App{Env: e, Name: "chronikctl", Flags: cli.Flags{Timeout: 5 * time.Second, Color: "never"}}
+}
+
+func writeFile(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWhereTheClusterIs(t *testing.T) {
+	const profiles = "current = \"dev\"\n[profiles.dev]\nbootstrap = [\"dev:1\"]\n[profiles.prod]\nbootstrap = [\"prod:1\", \"prod:2\"]\n[profiles.prod.settings]\n\"client.id\" = \"me\"\n"
+	cases := []struct {
+		name     string
+		env      map[string]string
+		flags    func(f *cli.Flags)
+		profiles string
+		want     string
+		fails    string
+	}{
+		{name: "default", want: "localhost:9092"},
+		{name: "environment", env: map[string]string{"CHRONIK_BOOTSTRAP": "a:1,b"}, want: "a:1,b:9092"},
+		{name: "flag wins over all", env: map[string]string{"CHRONIK_BOOTSTRAP": "a:1"}, flags: func(f *cli.Flags) { f.Bootstrap = []string{"c:1"}; f.Profile = "prod" }, profiles: profiles, want: "c:1"},
+		{name: "current profile", profiles: profiles, want: "dev:1"},
+		{name: "environment wins over current profile", env: map[string]string{"CHRONIK_BOOTSTRAP": "a:1"}, profiles: profiles, want: "a:1"},
+		{name: "named profile wins over environment", env: map[string]string{"CHRONIK_BOOTSTRAP": "a:1"}, flags: func(f *cli.Flags) { f.Profile = "prod" }, profiles: profiles, want: "prod:1,prod:2"},
+		{name: "unknown profile", flags: func(f *cli.Flags) { f.Profile = "prdo" }, profiles: profiles, fails: `no profile "prdo"`},
+		{name: "no profiles", flags: func(f *cli.Flags) { f.Profile = "x" }, fails: "there are no profiles"},
+		{name: "unknown key in profiles", profiles: "curent = \"dev\"\n", fails: "unknown key curent"},
+		{name: "not an address", flags: func(f *cli.Flags) { f.Bootstrap = []string{"http://x/"} }, fails: "no"},
+		{name: "unknown setting", flags: func(f *cli.Flags) { f.Settings = []string{"sasl.user=x"} }, fails: "unknown setting"},
+		{name: "setting without value", flags: func(f *cli.Flags) { f.Settings = []string{"client.id"} }, fails: "must be key=value"},
+		{name: "ipv6", flags: func(f *cli.Flags) { f.Bootstrap = []string{"[::1]:19092", "::1"} }, want: "[::1]:19092,[::1]:9092"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			app := testApp(t, c.env)
+			if c.profiles != "" {
+				writeFile(t, filepath.Join(app.ConfigDir, "profiles.toml"), c.profiles)
+			}
+			if c.flags != nil {
+				c.flags(&app.Flags)
+			}
+			got, err := ResolveTarget(app)
+			if c.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), c.fails) || cli.ExitCode(err) != cli.ExitUsage {
+					t.Fatalf("error %v, want %q with exit code 2", err, c.fails)
+				}
+				return
+			}
+			if err != nil || strings.Join(got.Bootstrap, ",") != c.want {
+				t.Errorf("got %v, %v, want %s", got.Bootstrap, err, c.want)
+			}
+		})
+	}
+}
+
+func TestAddressFromANodesConfig(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct{ text, want string }{
+		"advertised wins": {"[bind]\nkafka = \"0.0.0.0:9192\"\n[advertise]\nkafka = \"n1:9192\"\n", "n1:9192"},
+		"bound":           {"[bind]\nkafka = \"127.0.0.1:9192\"\n", "127.0.0.1:9192"},
+		"wildcard":        {"[bind]\nkafka = \"0.0.0.0:9192\"\n", "localhost:9192"},
+		"nothing":         {"node_id = 3\n", DefaultBootstrap},
+	} {
+		app := testApp(t, nil)
+		app.Config = writeFile(t, filepath.Join(dir, "node.toml"), c.text)
+		got, err := ResolveTarget(app)
+		if err != nil || got.Bootstrap[0] != c.want {
+			t.Errorf("%s: %v, %v, want %s", name, got.Bootstrap, err, c.want)
+		}
+	}
+}
+
+func TestUnreachableNamesEveryAddressAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := l.Addr().String()
+	l.Close()
+	app := testApp(t, nil)
+	app.Bootstrap = []string{dead, "nosuchhost.invalid:1"}
+	begin := time.Now()
+	_, err = Connect(context.Background(), app)
+	if cli.ExitCode(err) != cli.ExitUnreachable || !strings.Contains(err.Error(), dead+": connection refused") || !strings.Contains(err.Error(), "nosuchhost") {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestRanges(t *testing.T) {
+	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	p := func(k positionKind, d int64) Position { return Position{kind: k, delta: d} }
+	at := func(t time.Time) Position { return Position{kind: atTime, time: t} }
+	cases := []struct {
+		in      string
+		from    Position
+		to      Position
+		bounded bool
+	}{
+		{"start", p(atStart, 0), Position{}, false},
+		{"end", p(atEnd, 0), Position{}, false},
+		{":end", p(atStart, 0), p(atEnd, 0), true},
+		{"100", p(atOffset, 100), Position{}, false},
+		{"100:", p(atOffset, 100), Position{}, false},
+		{"100:200", p(atOffset, 100), p(atOffset, 200), true},
+		{"+5", p(atStart, 5), Position{}, false},
+		{"-5:end", p(atEnd, -5), p(atEnd, 0), true},
+		{"@-1h:", at(now.Add(-time.Hour)), Position{}, false},
+		{"@-1h:-5m", at(now.Add(-time.Hour)), at(now.Add(-5 * time.Minute)), true},
+		{"@-2d", at(now.Add(-48 * time.Hour)), Position{}, false},
+		{"@-1h:end", at(now.Add(-time.Hour)), p(atEnd, 0), true},
+		{"@1767366245", at(time.Unix(1767366245, 0)), Position{}, false},
+		{"@1767366245123", at(time.UnixMilli(1767366245123)), Position{}, false},
+		{"@2026-01-02T10:00:00Z", at(time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)), Position{}, false},
+		{"@2026-01-02T10:00:00Z:@-5m", at(time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)), at(now.Add(-5 * time.Minute)), true},
+		{"@2026-01-02:end", at(time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)), p(atEnd, 0), true},
+	}
+	for _, c := range cases {
+		got, err := ParseRange(c.in, now)
+		if err != nil {
+			t.Errorf("%s: %v", c.in, err)
+			continue
+		}
+		same := func(a, b Position) bool { return a.kind == b.kind && a.delta == b.delta && a.time.Equal(b.time) }
+		if !same(got.From, c.from) || !same(got.To, c.to) || got.Bounded != c.bounded {
+			t.Errorf("%s: got %+v", c.in, got)
+		}
+	}
+	for _, bad := range []string{"x", "@", "@yesterday", "1:x", "--5", "9999999999999999999"} {
+		if got, err := ParseRange(bad, now); err == nil {
+			t.Errorf("%s: got %+v", bad, got)
+		}
+	}
+}
+
+// threeNodes are the facts of a sound cluster of three.
+func threeNodes() *facts {
+	f := &facts{clusterID: "c", controller: 1, nodes: map[int32]*Node{}, topics: 1, minISR: map[string]int{"orders": 2}, voterEnds: map[int32]int64{1: 50, 2: 50, 3: 50},
+		quorum: &Quorum{Leader: 1, Epoch: 3, HighWatermark: 50, Voters: []int32{1, 2, 3}}}
+	for id := range int32(3) {
+		n := f.node(id + 1)
+		n.State, n.Address = NodeUp, "n:1"
+	}
+	for p := range int32(3) {
+		f.partitions = append(f.partitions, partitionFacts{topic: "orders", partition: p, leader: p + 1, replicas: []int32{1, 2, 3}, isr: []int32{1, 2, 3}})
+	}
+	return f
+}
+
+func TestJudge(t *testing.T) {
+	cases := []struct {
+		name      string
+		change    func(f *facts)
+		state     State
+		tolerates int
+		says      string
+	}{
+		{"sound", func(*facts) {}, Healthy, 1, ""},
+		{"a node is away", func(f *facts) { f.nodes[3].State, f.nodes[3].Error = NodeUnreachable, "connection refused" }, Unavailable, 0, "node 3"},
+		{"a node is away and its leadership moved", func(f *facts) {
+			f.nodes[3].State = NodeUnreachable
+			f.partitions[2].leader, f.partitions[2].isr = 1, []int32{1, 2}
+			f.partitions[0].isr, f.partitions[1].isr = []int32{1, 2}, []int32{1, 2}
+		}, Degraded, 0, "too few live replicas"},
+		{"fenced", func(f *facts) {
+			f.nodes[2].State = NodeFenced
+			f.partitions[1].leader = 1
+		}, Degraded, 0, "node 2 is fenced"},
+		{"no leader", func(f *facts) { f.partitions[0].leader = -1 }, Unavailable, 1, "no live leader"},
+		{"under min ISR", func(f *facts) { f.partitions[0].isr = []int32{1} }, Unavailable, 0, "min.insync.replicas"},
+		{"no controller", func(f *facts) { f.controller, f.quorum, f.voterEnds = -1, nil, nil }, Unavailable, 1, "no controller"},
+		{"far behind", func(f *facts) { f.voterEnds[2] = 50; f.quorum.HighWatermark = 5000 }, Degraded, 1, "behind in the metadata log"},
+		{"most voters gone", func(f *facts) {
+			f.partitions = nil
+			f.nodes[2].State, f.nodes[3].State = NodeUnreachable, NodeUnreachable
+		}, Unavailable, 0, "only 1 of 3 voters"},
+		{"a voter that is no broker counts as up", func(f *facts) {
+			f.quorum.Voters = []int32{1, 2, 3000}
+			f.voterEnds = map[int32]int64{1: 50, 2: 50, 3000: 50}
+		}, Healthy, 1, ""},
+		{"settings may not be read", func(f *facts) { f.minISR = nil }, Healthy, 1, ""},
+		{"fewer replicas than min ISR accept writes", func(f *facts) {
+			f.quorum, f.voterEnds = nil, nil
+			f.partitions = []partitionFacts{{topic: "orders", leader: 1, replicas: []int32{1}, isr: []int32{1}}}
+		}, Healthy, 0, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			f := threeNodes()
+			c.change(f)
+			s := judge(f)
+			if s.State != c.state || s.Tolerates != c.tolerates {
+				t.Errorf("%s tolerating %d, want %s %d; %+v", s.State, s.Tolerates, c.state, c.tolerates, s.Findings)
+			}
+			text := ""
+			for _, x := range s.Findings {
+				text += x.Text + "\n"
+			}
+			if !strings.Contains(text, c.says) || c.says == "" && text != "" {
+				t.Errorf("findings %q, want %q", text, c.says)
+			}
+			if len(s.Nodes) < 3 {
+				t.Errorf("%d rows: a node that is away must stay a row", len(s.Nodes))
+			}
+		})
+	}
+}
+
+// sampleLog is a small but complete history.
+func sampleLog() []metadata.Event {
+	disk := uuid.UUID{1: 7}
+	topic := uuid.UUID{2: 9}
+	return []metadata.Event{
+		&metadata.VotersChanged{Voters: []metadata.Voter{{NodeID: 1, DiskID: disk}}},
+		&metadata.ClusterFounded{ClusterID: "c1", Founders: []metadata.Voter{{NodeID: 1, DiskID: disk}}, TimestampMs: 1_700_000_000_000},
+		&metadata.BrokerRegistered{BrokerID: 1, BrokerEpoch: 2, Incarnation: uuid.UUID{3: 1}, DiskID: disk, Endpoints: []metadata.Endpoint{{Listener: "kafka", Host: "h", Port: 9092}}},
+		&metadata.TopicCreated{Name: "orders", TopicID: topic, TimestampMs: 1_700_000_001_000, Partitions: []metadata.PartitionState{{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1}}},
+		&metadata.SetLeader{Name: "orders", TopicID: topic, Leader: -1, ISR: []int32{1}, LeaderEpoch: 1, PartitionEpoch: 1},
+	}
+}
+
+func record(offset int64, ev metadata.Event) *kgo.Record {
+	return &kgo.Record{Offset: offset, LeaderEpoch: 1, Key: []byte(ev.Key()), Value: metadata.AppendEvent(nil, ev), Headers: []kgo.RecordHeader{{Key: "type", Value: []byte("event")}}}
+}
+
+func TestFoldIsTheServersApply(t *testing.T) {
+	f := NewFold(0)
+	want := metadata.Empty()
+	for i, ev := range sampleLog() {
+		step := f.Apply(decodeEntry(record(int64(i), ev)))
+		next, _, err := metadata.Apply(want, metadata.Entry{Offset: int64(i), Event: ev})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = next
+		if step.Before == step.After || f.Err != nil {
+			t.Fatalf("event %d had no effect: %v", i, f.Err)
+		}
+	}
+	if f.Image.Hash() != want.Hash() {
+		t.Fatal("the fold's image is not the server's")
+	}
+	hash := want.Hash().Bytes()
+	f.Apply(LogEntry{Offset: 5, Type: TypeImageHash, Value: hash[:]})
+	if f.Err != nil {
+		t.Fatalf("an equal hash was refused: %v", f.Err)
+	}
+	hash[3]++
+	f.Apply(LogEntry{Offset: 6, Type: TypeImageHash, Value: hash[:]})
+	if f.Err == nil {
+		t.Fatal("a wrong hash was accepted")
+	}
+	image := f.Image
+	if f.Apply(decodeEntry(record(7, sampleLog()[3]))); f.Image != image {
+		t.Error("the fold went on after an error")
+	}
+}
+
+func TestFoldStopsAtWhatItDoesNotKnow(t *testing.T) {
+	f := NewFold(0)
+	f.Apply(decodeEntry(&kgo.Record{Offset: 0, Value: []byte(`{"type":"FromTheFuture","v":9}`)}))
+	if !errors.Is(f.Err, metadata.ErrUnknownEvent) {
+		t.Errorf("got %v", f.Err)
+	}
+}
+
+func TestDiffImages(t *testing.T) {
+	f := NewFold(0)
+	var step Step
+	for i, ev := range sampleLog() {
+		step = f.Apply(decodeEntry(record(int64(i), ev)))
+	}
+	got := DiffImages(step.Before, step.After)
+	want := []EntityChange{{Key: "partition/orders/0", Op: "~", Fields: []FieldChange{{Field: "leader", Before: "1", After: "-1"}, {Field: "leaderEpoch", Before: "0", After: "1"}, {Field: "partitionEpoch", Before: "0", After: "1"}}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestEveryEventIsDescribed(t *testing.T) {
+	for _, ev := range append(sampleLog(), &metadata.BrokerFenced{}, &metadata.BrokerUnfenced{}, &metadata.BrokerUnregistered{}, &metadata.TopicDeleted{}, &metadata.TombstonesPurged{},
+		&metadata.PartitionsAdded{}, &metadata.AssignPartition{}, &metadata.UpdateIsr{}, &metadata.ConfigChanged{}, &metadata.ProducerIDsAllocated{}) {
+		if Describe(LogEntry{Event: ev, Type: ev.Type()}) == "" {
+			t.Errorf("%s has no description", ev.Type())
+		}
+	}
+}
+
+func newCluster(t *testing.T, opts ...kfake.Opt) (*kfake.Cluster, *Client) {
+	t.Helper()
+	cl, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(3)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	c, err := OpenTarget("chronikctl", Target{Bootstrap: cl.ListenAddrs()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return cl, c
+}
+
+func TestSoftwareNameIsOurs(t *testing.T) {
+	cl, c := newCluster(t)
+	name := make(chan string, 10)
+	cl.ControlKey(int16(kmsg.ApiVersions), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		select {
+		case name <- req.(*kmsg.ApiVersionsRequest).ClientSoftwareName:
+		default:
+		}
+		return nil, nil, false
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.Kafka().Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-name; got != "chronikctl" {
+		t.Errorf("software name %q", got)
+	}
+}
+
+func TestStatusKeepsARowForANodeThatIsAway(t *testing.T) {
+	cl, c := newCluster(t, kfake.SeedTopics(3, "orders"))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	s, err := c.Status(ctx)
+	if err != nil || s.State != Healthy || len(s.Nodes) != 3 || s.Counts.Partitions != 3 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	// Node 0 hangs up on everything that is sent to it alone.
+	cl.ControlKey(int16(kmsg.ApiVersions), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		if cl.CurrentNode() == 0 {
+			return nil, errors.New("gone"), true
+		}
+		return nil, nil, false
+	})
+	other, err := OpenTarget("chronikctl", Target{Bootstrap: cl.ListenAddrs()[1:2]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	s, err = other.Status(ctx)
+	if err != nil || len(s.Nodes) != 3 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if s.Nodes[0].State != NodeUnreachable || s.State == Healthy {
+		t.Errorf("node 0 is %s, the cluster %s", s.Nodes[0].State, s.State)
+	}
+}
+
+func TestMetadataLogOfAClusterWithoutOne(t *testing.T) {
+	_, c := newCluster(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, _, err := c.LogBounds(ctx); !errors.Is(err, ErrNoMetadataLog) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTailReadsAndFollows(t *testing.T) {
+	_, c := newCluster(t, kfake.SeedTopics(1, MetadataTopic))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	put := func(events ...metadata.Event) {
+		for _, ev := range events {
+			r := record(0, ev)
+			r.Topic = MetadataTopic
+			if err := c.Kafka().ProduceSync(ctx, r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all := sampleLog()
+	put(all[:3]...)
+	tail, err := c.OpenTail(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tail.Close()
+	if tail.Start != 0 || tail.End != 3 {
+		t.Errorf("bounds %d %d", tail.Start, tail.End)
+	}
+	var got []LogEntry
+	for len(got) < 2 {
+		entries, err := tail.Poll(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, entries...)
+	}
+	put(all[3])
+	for len(got) < 3 {
+		entries, err := tail.Poll(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, entries...)
+	}
+	if got[0].Type != "ClusterFounded" || got[2].Type != "TopicCreated" || got[2].Offset != 3 || got[2].Key != "topic/orders" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code int
+		says string
+	}{
+		{kerr.TopicAuthorizationFailed, cli.ExitDenied, "TOPIC_AUTHORIZATION_FAILED"},
+		{context.DeadlineExceeded, cli.ExitUnreachable, "did not answer in time"},
+		{kerr.TopicAlreadyExists, cli.ExitFailed, "TOPIC_ALREADY_EXISTS"},
+		{kerr.RequestTimedOut, cli.ExitUnreachable, "REQUEST_TIMED_OUT"},
+		{context.Canceled, cli.ExitInterrupted, ""},
+	} {
+		err := Explain("do it", c.err)
+		if cli.ExitCode(err) != c.code || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), "do it: ") {
+			t.Errorf("%v: code %d, %q", c.err, cli.ExitCode(err), err)
+		}
+	}
+}
