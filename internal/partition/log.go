@@ -234,7 +234,7 @@ func (l *Log) moveStart(n int64) {
 	if len(l.epochs) > 0 && l.epochs[0].start < n {
 		l.epochs[0].start = n
 	}
-	if n <= l.segEnd.Load() {
+	if n < l.segEnd.Load() {
 		return
 	}
 	// Nothing in segments is needed any more: the view alone is the log, from the batch that holds n on.
