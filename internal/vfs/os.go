@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // OS is the file system of the host.
@@ -11,15 +12,24 @@ var OS FS = osFS{}
 
 type osFS struct{}
 
-// osFile is an *os.File with the calls of File that package os lacks.
-type osFile struct{ *os.File }
+// osFile is an *os.File with the calls of File that package os lacks. Those go through raw, which keeps the descriptor
+// from being closed, and given to another file, while a call is under way.
+type osFile struct {
+	*os.File
+	raw syscall.RawConn
+}
 
 func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f}, nil
+	raw, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return &osFile{f, raw}, nil
 }
 
 func (osFS) MkdirAll(dir string, perm fs.FileMode) error   { return os.MkdirAll(dir, perm) }
@@ -50,5 +60,5 @@ func (f *osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (f *osFile) Sync() error                  { return dataSync(f.File) }
-func (f *osFile) SyncRange(off, n int64) error { return syncRange(f.File, off, n) }
+func (f *osFile) Sync() error                  { return dataSync(f) }
+func (f *osFile) SyncRange(off, n int64) error { return syncRange(f, off, n) }

@@ -7,23 +7,31 @@ import (
 )
 
 // dataSync is fdatasync: data, and of the metadata only what is needed to read it back (the size).
-func dataSync(f *os.File) error {
-	for {
-		err := unix.Fdatasync(int(f.Fd()))
-		// An interrupted call has reported no error of the disk, so this is the one retry that is sound.
-		if err == unix.EINTR {
-			continue
+func dataSync(f *osFile) error {
+	return f.call("fdatasync", func(fd uintptr) error {
+		for {
+			// An interrupted call has reported no error of the disk, so this is the one retry that is sound.
+			if err := unix.Fdatasync(int(fd)); err != unix.EINTR {
+				return err
+			}
 		}
-		if err != nil {
-			return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-		}
-		return nil
-	}
+	})
 }
 
-func syncRange(f *os.File, off, n int64) error {
-	if err := unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE); err != nil {
-		return &os.PathError{Op: "sync_file_range", Path: f.Name(), Err: err}
+func syncRange(f *osFile, off, n int64) error {
+	return f.call("sync_file_range", func(fd uintptr) error {
+		return unix.SyncFileRange(int(fd), off, n, unix.SYNC_FILE_RANGE_WRITE)
+	})
+}
+
+func (f *osFile) call(op string, fn func(fd uintptr) error) error {
+	var callErr error
+	err := f.raw.Control(func(fd uintptr) { callErr = fn(fd) })
+	if err == nil {
+		err = callErr
+	}
+	if err != nil {
+		return &os.PathError{Op: op, Path: f.Name(), Err: err}
 	}
 	return nil
 }

@@ -7,10 +7,10 @@ import (
 	"os"
 )
 
-func dataSync(f *os.File) error { return f.Sync() }
+func dataSync(f *osFile) error { return f.File.Sync() }
 
 // syncRange is only a hint, so doing nothing is a correct implementation.
-func syncRange(*os.File, int64, int64) error { return nil }
+func syncRange(*osFile, int64, int64) error { return nil }
 
 // freeSpace has no portable source: outside Linux the disk counts as endless, and a full one shows as ENOSPC.
 func freeSpace(path string) (free, total uint64, err error) {

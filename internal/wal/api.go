@@ -55,7 +55,8 @@ type Record struct {
 // Sub is told when its records are durable. One Sub serves many records; it must not be shared between logs.
 type Sub struct {
 	// Durable is called on the completion goroutine, in commit order, once per commit that holds records of this
-	// Sub, with the largest mark among them. It must not block for long: it holds up all others.
+	// Sub, with the largest mark among them. It must not block for long, which holds up all others, and not call
+	// Append, Sync or Close, which may wait for this very goroutine.
 	Durable func(mark int64)
 
 	// Guarded by WAL.mu: the commit in which this Sub was last used, and its place in that commit's list.
@@ -85,7 +86,8 @@ type Options struct {
 	// not read, only their index is. 0: everything.
 	ReplayFrom uint64
 
-	// Mark supplies the 8 opaque bytes of each commit header when the commit is written. [0]
+	// Mark supplies the 8 opaque bytes of each commit header when the commit is written; it is called on the commit
+	// goroutine, without locks. [0]
 	Mark func() uint64
 
 	// OnFault, when set, makes Open go on behind damage instead of failing with ErrCorrupt: it is called during the

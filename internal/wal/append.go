@@ -164,6 +164,9 @@ func (w *WAL) newCommit(ch *chunk, s *slot) *commit {
 func (w *WAL) sealOpen() {
 	c := w.open
 	size := alignUp(int64(len(c.buf)))
+	if half := w.o.ZeroStep / 2; c.slot.end/half != (c.slot.end+size)/half {
+		poke(w.kickFill) // to stay ahead of the writer
+	}
 	c.slot.end += size
 	c.ch.used += int(size)
 	w.open = nil

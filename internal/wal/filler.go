@@ -129,13 +129,14 @@ func (w *WAL) pickJob(now time.Time) (jobKind, *slot) {
 	if len(w.retired) > 0 && w.retired[0].pins.Load() == 0 {
 		return jobRetire, w.retired[0]
 	}
-	// The next slot is begun when half of the active one is written, so that it is complete when it is needed.
-	want := w.o.Reserve
+	// The next slot is begun when half of the active one is written, and filled at twice the writer's pace, so that it
+	// is complete when it is needed and the disk is not kept busy at once.
+	want, target := w.o.Reserve, w.o.SlotBytes
 	if want == 0 && (a.end > a.size/2 || w.wantNext > 0) {
-		want = 1
+		want, target = 1, max(2*a.end-a.size+w.o.ZeroStep, w.wantNext)
 	}
 	for i, s := range w.free {
-		if i < want && fillable(s, s.size) {
+		if i < want && fillable(s, target) {
 			return jobFill, s
 		}
 	}

@@ -56,12 +56,12 @@ func (r *ring) grow(n int64, durable uint64) (*chunk, error) {
 	var reuse *chunk
 	for r.bytes+size > r.maxBytes && len(r.chunks) > 0 {
 		oldest := r.chunks[0]
-		if oldest.lastSeq() > durable {
-			return nil, nil
-		}
 		// Set before looking: a reader that lets go after this look sees it and wakes us.
 		r.waiting.Store(true)
-		if oldest.pins.Load() > 0 {
+		if oldest.lastSeq() > durable || oldest.pins.Load() > 0 {
+			if reuse != nil {
+				freeMemory(reuse.mem)
+			}
 			return nil, nil
 		}
 		r.waiting.Store(false)
