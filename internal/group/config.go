@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Config holds the coordinator's settings and bounds. The zero value of a field means its default.
+// Config holds the coordinator's settings and bounds. Zero means the default, except for InitialRebalanceDelay.
 type Config struct {
 	MinSessionTimeout     time.Duration // group.min.session.timeout.ms, 6 s
 	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms, 30 min
