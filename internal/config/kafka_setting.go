@@ -151,13 +151,12 @@ func list(name, value string, oneOf []string, doc string) Setting {
 	return Setting{Name: name, Type: TypeList, Default: text(value), oneOf: oneOf, Doc: doc}
 }
 
-func (s Setting) null() Setting                           { s.Default = nil; return s }
-func (s Setting) atMost(v float64) Setting                { s.max = v; return s }
-func (s Setting) checked(f func(v string) error) Setting  { s.check = f; return s }
-func (s Setting) readOnly() Setting                       { s.ReadOnly = true; return s }
-func (s Setting) derived() Setting                        { s.ReadOnly, s.Derived = true, true; return s }
-func (s Setting) synonyms(same ...Synonym) Setting        { s.Synonyms = same; return s }
-func (s Setting) synonym(name string) Setting             { s.Synonyms = []Synonym{{name, 1}}; return s }
-func (s Setting) fixedTo(why string, v ...string) Setting { s.oneOf = v; s.Doc += " " + why; return s }
+func (s Setting) null() Setting                          { s.Default = nil; return s }
+func (s Setting) atMost(v float64) Setting               { s.max = v; return s }
+func (s Setting) checked(f func(v string) error) Setting { s.check = f; return s }
+func (s Setting) readOnly() Setting                      { s.ReadOnly = true; return s }
+func (s Setting) derived() Setting                       { s.ReadOnly, s.Derived = true, true; return s }
+func (s Setting) synonyms(same ...Synonym) Setting       { s.Synonyms = same; return s }
+func (s Setting) synonym(name string) Setting            { s.Synonyms = []Synonym{{name, 1}}; return s }
 
 func text(s string) *string { return &s }

@@ -84,7 +84,7 @@ var topicSettings = []Setting{
 		synonyms(Synonym{"log.roll.jitter.ms", 1}, Synonym{"log.roll.jitter.hours", 3_600_000}),
 	number(SegmentMs, TypeLong, 604800000, 1, "The age at which a new segment begins.").
 		synonyms(Synonym{"log.roll.ms", 1}, Synonym{"log.roll.hours", 3_600_000}),
-	boolean(UncleanLeaderElection, false, "Whether a replica that may lack records may lead when no other is left.").
+	boolean(UncleanLeaderElection, false, "Kept for clients that read it. A replica that may lack records is made leader by command only (an unclean ElectLeaders).").
 		synonym("unclean.leader.election.enable"),
 }
 
@@ -131,21 +131,21 @@ func CheckTopic(values map[string]string, internal bool) error {
 
 func notZero(v string) error {
 	if v == "0" {
-		return errors.New("Value must be -1 or at least 1")
+		return errors.New("value must be -1 or at least 1")
 	}
 	return nil
 }
 
 func notEmpty(v string) error {
 	if v == "" {
-		return errors.New("Value must not be empty")
+		return errors.New("value must not be empty")
 	}
 	return nil
 }
 
 func notTrue(v string) error {
 	if v == "true" {
-		return errors.New("This broker does not have tiered storage")
+		return errors.New("this broker does not have tiered storage")
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func throttled(v string) error {
 		_, err1 := strconv.ParseUint(partition, 10, 31)
 		_, err2 := strconv.ParseUint(broker, 10, 31)
 		if v != "*" && (!ok || err1 != nil || err2 != nil) {
-			return errors.New("Must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId]")
+			return errors.New("must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId]")
 		}
 	}
 	return nil

@@ -48,7 +48,13 @@ func (c *Controller) RegisterBroker(ctx context.Context, r Registration) (epoch 
 			events = append(events, &metadata.ConfigChanged{Resource: metadata.ResourceBroker,
 				Set: map[string]string{config.MinInsyncReplicas: v}})
 		}
-		return d.add(events...)
+		if err := d.add(events...); err != nil {
+			return err
+		}
+		if r.Fenced {
+			return nil
+		}
+		return d.add(elections(d.image(), r.BrokerID, false)...) // what waited for this broker is led by it again
 	})
 	return epoch, err
 }

@@ -3,6 +3,7 @@ package controller
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/uuid"
@@ -101,6 +102,60 @@ func TestElectLeaders(t *testing.T) {
 	expect(t, "unclean", elect(ElectUnclean, 1), nil)
 	if p := log.Image().Topic("t").Partitions[1]; p.Leader != 2 || !slices.Equal(p.ISR, []int32{2}) {
 		t.Errorf("after an unclean election: %+v", p)
+	}
+}
+
+func TestComingBackWithoutFence(t *testing.T) {
+	c, log := cluster(t, 2, nil)
+	mustCreate(t, c, topic("t", 2, 1))
+	expect(t, "fence", c.FenceBroker(t.Context(), 2, log.Image().Broker(2).Epoch), nil)
+	if _, err := c.RegisterBroker(t.Context(), Registration{BrokerID: 2, Incarnation: uuid.New(), DiskID: uuid.UUID{2}}); err != nil {
+		t.Fatal(err)
+	}
+	for n, p := range log.Image().Topic("t").Partitions {
+		if p.Leader != p.Replicas[0] {
+			t.Errorf("partition %d has no leader after its broker came back: %+v", n, p)
+		}
+	}
+}
+
+func TestOldTombstonesGo(t *testing.T) {
+	c, log := cluster(t, 1, nil)
+	c.limits.Tombstones = 10
+	now := int64(1_000_000_000)
+	c.now = func() time.Time { return time.UnixMilli(now) }
+	churn := func(topics int) {
+		for range topics {
+			mustCreate(t, c, topic("t", 1, 1))
+			if results, err := c.DeleteTopics(t.Context(), []TopicRef{{Name: "t"}}); err != nil || results[0].Err != nil {
+				t.Fatal(results, err)
+			}
+		}
+	}
+	step := func(want int) {
+		t.Helper()
+		if n, err := c.purgeOld(t.Context()); n != want || err != nil {
+			t.Errorf("%d forgotten, want %d: %v", n, want, err)
+		}
+	}
+	churn(3)
+	step(0)
+	now += time.Hour.Milliseconds()
+	step(0)
+	now++
+	step(3)
+	churn(6)
+	now += time.Minute.Milliseconds() + 1
+	step(6)
+	churn(10)
+	mustCreate(t, c, topic("t", 1, 1))
+	results, err := c.DeleteTopics(t.Context(), []TopicRef{{Name: "t"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "deleting beyond the bound", results[0].Err, ErrInvalidRequest)
+	if log.Image().TombstoneCount() != 10 {
+		t.Errorf("%d tombstones", log.Image().TombstoneCount())
 	}
 }
 

@@ -50,7 +50,7 @@ type Controller struct {
 	newID  func() uuid.UUID
 }
 
-// New makes a controller. It has no background work.
+// New makes a controller. Its background work is Run.
 func New(o Options) *Controller {
 	c := &Controller{log: o.Log, nodeID: o.NodeID, static: maps.Clone(o.Static), limits: o.Limits, logger: o.Logger, now: o.Now, newID: o.NewID}
 	if c.limits.PartitionsPerTopic == 0 {

@@ -28,5 +28,6 @@
 //	partitions.go     CreatePartitions and checks of manual assignments
 //	configs.go        IncrementalAlterConfigs and AlterConfigs
 //	elect.go          ElectLeaders
+//	run.go            what the controller does by itself
 //	brokers.go        registration, fencing, producer id blocks
 package controller

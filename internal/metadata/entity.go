@@ -1,7 +1,6 @@
 package metadata
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 
@@ -197,9 +196,3 @@ func (r Resource) Key() string {
 
 // clone makes a copy whose slices may be replaced (not written into).
 func (p *Partition) clone() *Partition { c := *p; return &c }
-
-func (c *Cluster) clone() *Cluster {
-	d := *c
-	d.Features = maps.Clone(c.Features)
-	return &d
-}

@@ -152,7 +152,7 @@ func (n *Node) startBackground() {
 	n.run("replicas", n.replicas.Run)
 	n.run("groups", n.groups.Run)
 	n.run("space", n.watchSpace)
-	n.run("tombstones", n.purgeTombstones)
+	n.run("controller", n.controller.Run)
 }
 
 // run starts background work. An error of it is fatal, as what it keeps up is needed.
@@ -247,28 +247,5 @@ func (n *Node) limits() kafkaserver.Limits {
 		MaxConnections:  given(config.MaxConnections),
 		MaxPerIP:        given(config.MaxConnectionsPerIP),
 		IdleTimeout:     time.Duration(given(config.ConnectionsMaxIdleMs)) * time.Millisecond,
-	}
-}
-
-const (
-	// tombstoneAge is how long a deleted topic's id is remembered: longer than a node may be away and come back with its log.
-	tombstoneAge    = 7 * 24 * time.Hour
-	tombstonePeriod = time.Hour
-)
-
-// purgeTombstones forgets deleted topics in time, while this node is the controller.
-func (n *Node) purgeTombstones(ctx context.Context) error {
-	tick := time.NewTicker(tombstonePeriod)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		_, err := n.controller.PurgeTombstones(ctx, time.Now().Add(-tombstoneAge).UnixMilli())
-		if err != nil && !errors.Is(err, metalog.ErrNotController) && ctx.Err() == nil {
-			n.logger.Warn("tombstones not purged", "error", err)
-		}
 	}
 }
