@@ -82,6 +82,7 @@ type Core struct {
 
 	promised  Ballot
 	bootFloor uint64 // term of the promise when the process started
+	booted    bool   // this process stands on its own disk, twice
 	copyDue   bool   // the promise has not been written for the second time
 	copyBatch int64  // the batch that holds the second copy
 	log       tail
@@ -90,7 +91,8 @@ type Core struct {
 	voters    []VoterSet // the one in force at the commit, then uncommitted ones
 	fault     int64      // entries from here on may be lost; -1 for none
 	peers     []PeerBoot
-	image     Position // of the newest image file
+	boots     []PeerBoot // own processes, this one included, oldest first
+	image     Position   // of the newest image file
 	commit    int64
 
 	// What is on its way to the disk.
@@ -154,10 +156,13 @@ func newCore(cfg CoreConfig, r Recovered, bugs Bugs) *Core {
 	if r.Fault != nil {
 		c.fault = r.Fault.From
 	}
+	c.boots = append(slices.Clone(r.Boots), PeerBoot{cfg.Self, cfg.Boot, cfg.Nonce})
+	c.boots = c.boots[max(0, len(c.boots)-maxBoots):]
 	if r.NewFault {
 		c.emit(Frame{Kind: FrameFault, Offset: c.fault})
 	}
-	if !c.bug(BugNoBootCarry) {
+	c.booted = c.bug(BugNoBootCarry)
+	if !c.booted {
 		c.Carry() // so that a promise never stands in one commit only, whatever was cut
 	}
 	switch {
@@ -177,7 +182,7 @@ func (c *Core) Take() *Output {
 		p := pendingBatch{seq: c.batch, end: c.log.end()}
 		for i := range c.out.Frames {
 			switch c.out.Frames[i].Kind {
-			case FramePromise:
+			case FramePromise, FrameBoot:
 				p.copy = true
 			case FrameClear:
 				p.clear = true
@@ -223,7 +228,17 @@ func (c *Core) message(t MessageType, to Member) *Message {
 	return &Message{Type: t, From: c.cfg.Self, To: to, FromBoot: c.cfg.Boot, FromNonce: c.cfg.Nonce, Ballot: c.promised}
 }
 
-func (c *Core) send(m *Message) { c.out.Messages = append(c.out.Messages, m) }
+// maxOutbox bounds the messages that wait for the disk; what does not fit is lost, as on the way.
+const maxOutbox = 4096
+
+// send sends a message at once, but nothing before this process is known on its own disk: it would be unknown after a crash.
+func (c *Core) send(m *Message) {
+	if c.booted || c.bug(BugAckBeforeSync|BugLateAck) {
+		c.out.Messages = append(c.out.Messages, m)
+		return
+	}
+	c.hold(m)
+}
 
 // PromiseSafe reports whether the promise is durable in two commits, so that damage to one cannot make the node forget it. Before that
 // nothing is said that rests on the promise.
@@ -235,8 +250,11 @@ func (c *Core) hold(m *Message) {
 	if c.copyDue {
 		need = math.MaxInt64 // until the second copy has a batch
 	}
-	if need <= c.done || c.bug(BugAckBeforeSync) {
-		c.send(m)
+	if need <= c.done && c.booted || c.bug(BugAckBeforeSync) {
+		c.out.Messages = append(c.out.Messages, m)
+		return
+	}
+	if len(c.outbox) >= maxOutbox {
 		return
 	}
 	c.outbox = append(c.outbox, heldMessage{need, m})
@@ -293,12 +311,16 @@ func (c *Core) Persisted(batch int64) {
 		n++
 	}
 	c.pending = append(c.pending[:0], c.pending[n:]...)
+	c.booted = c.booted || c.PromiseSafe()
 	n = 0
 	for n < len(c.outbox) && c.outbox[n].need <= batch {
-		c.send(c.outbox[n].m)
+		c.out.Messages = append(c.out.Messages, c.outbox[n].m)
 		n++
 	}
 	c.outbox = append(c.outbox[:0], c.outbox[n:]...)
+	if c.swapped != nil && c.durableEnd >= c.swapped.At.End {
+		c.setCommit(c.swapped.At.End) // whatever the ballot is now: an image is of what was committed
+	}
 	c.clearFault()
 	c.followCommit()
 	c.leadPersisted()
@@ -307,7 +329,10 @@ func (c *Core) Persisted(batch int64) {
 // secondCopy writes the promise again, in a commit of its own, since the first is durable.
 func (c *Core) secondCopy() {
 	c.copyDue = false
-	c.emit(Frame{Kind: FramePromise, Ballot: c.promised})
+	if !c.promised.IsZero() {
+		c.emit(Frame{Kind: FramePromise, Ballot: c.promised})
+	}
+	c.emit(Frame{Kind: FrameBoot, Peer: c.boots[len(c.boots)-1]})
 	c.copyBatch = c.need()
 	for i := range c.outbox {
 		c.outbox[i].need = min(c.outbox[i].need, max(c.copyBatch, c.need()))
@@ -435,13 +460,16 @@ func (c *Core) Carry() {
 	}
 	if !c.promised.IsZero() {
 		c.emit(Frame{Kind: FramePromise, Ballot: c.promised})
-		c.copyDue = !c.bug(BugOnePromiseCopy)
 	}
+	c.copyDue = !c.bug(BugOnePromiseCopy)
 	if c.fault >= 0 {
 		c.emit(Frame{Kind: FrameFault, Offset: c.fault})
 	}
 	for _, p := range c.peers {
 		c.emit(Frame{Kind: FramePeer, Peer: p})
+	}
+	for _, p := range c.boots {
+		c.emit(Frame{Kind: FrameBoot, Peer: p})
 	}
 }
 
@@ -477,6 +505,14 @@ func (c *Core) EpochStartOffset() int64 {
 		return -1
 	}
 	return c.lead.start
+}
+
+// Boots are the processes that this member's disk has seen, this one last.
+func (c *Core) Boots() []PeerBoot { return c.boots }
+
+// Banned reports whether a member is not heard any more, since its disk was put back.
+func (c *Core) Banned(m Member) bool {
+	return slices.ContainsFunc(c.peers, func(p PeerBoot) bool { return p.Member == m && p.Boot == bannedBoot })
 }
 
 // Halted is why the core stopped, or nil.

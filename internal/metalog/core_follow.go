@@ -66,23 +66,33 @@ func (c *Core) hears(m *Message) bool {
 	return true
 }
 
-// Handshake is a connection from a process of another member that is alive now. One that is older than a process heard before comes
-// from a disk that was put back; it, and whatever starts from that disk later, is never heard again.
-func (c *Core) Handshake(p PeerBoot) bool {
-	if c.bug(BugBootGoesBack) || c.halted != nil {
+// Handshake is a connection from a process of another member that is alive now, with the processes that its disk has seen. If the one
+// that was heard last is not among them, the disk was put back to an older state: what it had promised and acknowledged since is gone,
+// and no process on it is ever heard again. (Boot counters alone would not do: enough restarts and they are above those forgotten.)
+func (c *Core) Handshake(boots []PeerBoot) bool {
+	if c.bug(BugBootGoesBack) || c.halted != nil || len(boots) == 0 {
 		return true
 	}
+	p := boots[len(boots)-1]
 	for i := range c.peers {
-		if q := &c.peers[i]; q.Member == p.Member && (p.Boot < q.Boot || p.Boot == q.Boot && p.Nonce != q.Nonce) {
-			if q.Boot != bannedBoot {
-				*q = PeerBoot{p.Member, bannedBoot, 0}
-				c.emit(Frame{Kind: FramePeer, Peer: *q})
-			}
-			return false
+		q := &c.peers[i]
+		if q.Member != p.Member {
+			continue
 		}
+		if slices.Contains(boots, *q) || q.Boot < boots[0].Boot {
+			return true
+		}
+		if q.Boot != bannedBoot {
+			*q = PeerBoot{p.Member, bannedBoot, 0}
+			c.emit(Frame{Kind: FramePeer, Peer: *q})
+		}
+		return false
 	}
 	return true
 }
+
+// maxBoots bounds the own processes that are remembered.
+const maxBoots = 32
 
 // bannedBoot is above every boot.
 const bannedBoot = 1<<64 - 1

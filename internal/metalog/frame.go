@@ -24,9 +24,11 @@ const (
 	FrameReset FrameKind = 21
 	// FramePeer: the highest boot of another member that was heard.
 	FramePeer FrameKind = 22
+	// FrameBoot: a start of this member's own process.
+	FrameBoot FrameKind = 23
 )
 
-// PeerBoot is the last process of a member that this node has heard.
+// PeerBoot names a process of a member.
 type PeerBoot struct {
 	Member Member
 	Boot   uint64
@@ -70,7 +72,7 @@ func appendFrame(dst []byte, f *Frame, nowMs int64) []byte {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(f.Offset))
 	case FrameReset:
 		dst = appendPosition(dst, f.At)
-	case FramePeer:
+	case FramePeer, FrameBoot:
 		dst = appendMember(dst, f.Peer.Member)
 		dst = binary.BigEndian.AppendUint64(dst, f.Peer.Boot)
 		dst = binary.BigEndian.AppendUint64(dst, f.Peer.Nonce)
@@ -117,7 +119,7 @@ func decodeFrames(kind uint8, b []byte, fn func(f *Frame) error) error {
 	case FrameClear:
 	case FrameReset:
 		want = positionSize
-	case FramePeer:
+	case FramePeer, FrameBoot:
 		want = 4 + 16 + 16
 	default:
 		return fmt.Errorf("decode frame: %w: unknown kind %d", errMalformed, kind)
@@ -132,7 +134,7 @@ func decodeFrames(kind uint8, b []byte, fn func(f *Frame) error) error {
 		f.Offset = int64(binary.BigEndian.Uint64(b))
 	case FrameReset:
 		f.At = decodePosition(b)
-	case FramePeer:
+	case FramePeer, FrameBoot:
 		f.Peer = PeerBoot{Member: decodeMember(b), Boot: binary.BigEndian.Uint64(b[20:]), Nonce: binary.BigEndian.Uint64(b[28:])}
 	}
 	return fn(&f)

@@ -18,6 +18,7 @@ type Recovered struct {
 	NewFault bool // Fault was found at this start, and is not on disk yet
 	Anchor   bool // the log was given up for the image at Base, which is not on disk yet
 	Peers    []PeerBoot
+	Boots    []PeerBoot // own processes, oldest first
 	Image    Position
 	Commit   int64
 }
@@ -43,8 +44,11 @@ type Rebuilder struct {
 	voters   []VoterSet
 	promised Ballot
 	peers    []PeerBoot
+	boots    []PeerBoot
 	fault    int64
 	known    int64
+
+	atImage Hash // of the entry before the image's end, as last seen
 
 	gap      bool   // something is missing here, and it is not known what
 	gapKnown int64  // the commit as known before it
@@ -102,8 +106,15 @@ func (r *Rebuilder) Frame(f *Frame) (appended bool, err error) {
 		if r.gap && f.Offset > r.gapKnown {
 			break // what stood below it is not known
 		}
+		if r.anchored && f.Offset < r.start {
+			r.unanchor() // what was read so far is of a branch that was given up; where it began is no longer on disk
+		}
+		if !r.anchored {
+			r.gap = false
+			break
+		}
 		if f.Offset < r.log.base.End || f.Offset > r.log.end() {
-			if r.gap || !r.anchored {
+			if r.gap {
 				break
 			}
 			return false, fmt.Errorf("truncation to %d of a log from %d to %d: %w", f.Offset, r.log.base.End, r.log.end(), errChain)
@@ -118,6 +129,10 @@ func (r *Rebuilder) Frame(f *Frame) (appended bool, err error) {
 		return false, r.reset(f.At)
 	case FramePeer:
 		r.peer(f.Peer)
+	case FrameBoot:
+		if n := len(r.boots); n == 0 || r.boots[n-1].Boot < f.Peer.Boot {
+			r.boots = append(r.boots, f.Peer)
+		}
 	}
 	return false, nil
 }
@@ -165,6 +180,13 @@ func (r *Rebuilder) anchor(at Position) {
 	r.known = at.End
 }
 
+// unanchor forgets all entries: the place of the next one shows where the log begins.
+func (r *Rebuilder) unanchor() {
+	known := r.known
+	r.anchor(Position{})
+	r.anchored, r.known = false, known
+}
+
 func (r *Rebuilder) entry(e *Entry) (bool, error) {
 	if r.gap {
 		at, ok := r.log.at(e.Offset)
@@ -186,7 +208,8 @@ func (r *Rebuilder) entry(e *Entry) (bool, error) {
 				r.Gap(0)
 				return false, nil
 			}
-			at.Epoch = epochBefore(r.image.Lineage, e.Offset)
+			// An entry of another branch, truncated later, can have a lower epoch.
+			at.Epoch = min(epochBefore(r.image.Lineage, e.Offset), e.Epoch)
 		}
 		r.anchor(at)
 		r.known = 0
@@ -206,8 +229,8 @@ func (r *Rebuilder) entry(e *Entry) (bool, error) {
 		r.spans = append(r.spans, EpochSpan{e.Epoch, e.Offset})
 	}
 	r.log.append(*e)
-	if r.image != nil && e.Offset+1 == r.image.At.End && e.Hash != r.image.At.Hash {
-		return false, fmt.Errorf("image at %d is not of this log: %w", r.image.At.End, errChain)
+	if r.image != nil && e.Offset+1 == r.image.At.End {
+		r.atImage = e.Hash // of an entry that may be truncated yet
 	}
 	return true, nil
 }
@@ -230,7 +253,7 @@ func (r *Rebuilder) Finish(mark int64) (Recovered, error) {
 	if r.lost > 1 {
 		return Recovered{}, errPromiseLost
 	}
-	out := Recovered{Promised: r.promised, Peers: r.peers}
+	out := Recovered{Promised: r.promised, Peers: r.peers, Boots: r.boots}
 	if r.gap {
 		r.cut(max(r.gapKnown, r.log.base.End))
 		out.NewFault = true
@@ -240,6 +263,9 @@ func (r *Rebuilder) Finish(mark int64) (Recovered, error) {
 	imageEnd := int64(0)
 	if r.image != nil {
 		imageEnd, out.Image = r.image.At.End, r.image.At
+	}
+	if r.start < imageEnd && r.log.end() >= imageEnd && r.atImage != r.image.At.Hash {
+		return Recovered{}, fmt.Errorf("image at %d is not of this log: %w", imageEnd, errChain)
 	}
 	if r.log.end() < imageEnd {
 		// Without a gap and without entries, all were recycled. Otherwise some are missing.

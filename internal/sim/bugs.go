@@ -79,7 +79,7 @@ var scorecard = []bug{
 	{"promise-cut-by-truncate", 0, bugPromisesCut, "", 4000},
 	{"one-promise-copy", metalog.BugOnePromiseCopy, 0, "damage", 4000},
 	{"recycle-without-carry", 0, bugRecycleWithoutCarry, "", 4000},
-	{"tail-not-rewritten", metalog.BugNoBootCarry, bugTailNotRewritten, "crashes", 20000},
+	{"tail-not-rewritten", metalog.BugNoBootCarry | metalog.BugBootGoesBack, bugTailNotRewritten, "crashes", 20000},
 	{"install-without-retain", metalog.BugInstallNoRetain, 0, "installs", 10000},
 	{"install-not-atomic", metalog.BugInstallNotAtomic, 0, "installs", 10000},
 	{"install-loses-promise", metalog.BugInstallLosesPromise, 0, "installs", 10000},

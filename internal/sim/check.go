@@ -9,7 +9,6 @@ type checker struct {
 	committed []committedEntry
 	entries   map[entryKey]metalog.Hash
 	starts    map[uint64]metalog.Hash // EpochStart entries by epoch
-	voters    int                     // commits of voters, to count those that survive an election
 }
 
 type committedEntry struct {
@@ -50,6 +49,9 @@ func (w *World) checkEntry(n *node, e *metalog.Entry, own bool) {
 // checkOpen holds that a log in which an epoch begins has everything that lower ballots have committed.
 func (w *World) checkOpen(n *node, e *metalog.Entry) {
 	w.Some.Opened++
+	if n.core.VotersInForce().Offset >= int64(len(w.check.committed)) {
+		w.Some.VotersSurvived++
+	}
 	end := int64(len(w.check.committed))
 	for end > 0 && w.check.committed[end-1].term >= e.Epoch {
 		end--

@@ -27,7 +27,7 @@ func (w *World) wipe(n *node) {
 	w.crash(n)
 	w.Some.Wipes++
 	n.disk = w.newDisk(n.id)
-	n.said, n.refused, n.backup = metalog.Ballot{}, false, nil
+	n.said, n.refused, n.banned, n.backup = metalog.Ballot{}, false, false, nil
 	n.mirror, n.mirrorAt = nil, 0
 	w.trace("node %d wiped", n.id)
 }

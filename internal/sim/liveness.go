@@ -20,6 +20,7 @@ func (w *World) liveness() {
 	for round := 0; round < 600 && w.failure == ""; round++ {
 		w.step++
 		w.settle()
+		w.findBanned()
 		leader := w.leader()
 		switch {
 		case w.failure != "":
@@ -56,7 +57,21 @@ func (w *World) liveness() {
 }
 
 // present reports whether a node takes part in the end of the run.
-func present(n *node) bool { return n.core != nil && !n.restored }
+func present(n *node) bool { return n.core != nil && !n.restored && !n.banned }
+
+// findBanned takes note of members that others do not hear any more: restored ones, and those that lost the record of a start to damage.
+func (w *World) findBanned() {
+	for _, n := range w.nodes {
+		for _, o := range w.nodes {
+			if o.core != nil && o.core.Banned(n.disk.member) && !n.banned {
+				n.banned = true
+				if !n.restored {
+					w.Some.BannedByDamage++
+				}
+			}
+		}
+	}
+}
 
 // settle delivers what is under way, in order, and does all writes and reads.
 func (w *World) settle() {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,12 @@ func (s *Sometimes) add(o Sometimes) {
 	for i := range a.NumField() {
 		a.Field(i).SetInt(a.Field(i).Int() + b.Field(i).Int())
 	}
+}
+
+// A run makes much garbage and keeps nothing.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
 }
 
 // hunt runs seeds from 0 on, on all processors, and returns the first that fails.

@@ -43,6 +43,7 @@ type node struct {
 	refused  bool   // does not start any more: a promise was lost
 	backup   *disk  // an older state, kept by somebody
 	restored bool
+	banned   bool // found at the end
 }
 
 // kinds of events, each with a weight.
@@ -72,7 +73,7 @@ const (
 // Sometimes counts what must happen now and then for a run to mean anything.
 type Sometimes struct {
 	Commits, Elections, Opened, Adopted, Truncated, DuplicateTermRefused, VotersChanged, VotersSurvived, FaultsFound, FaultsRepaired,
-	Installed, Retained, Crashes, PowerLosses, Wipes, Readded, Restores, BootsRefused, Recycled, OldReads, PromiseLost, GroupsKept, Lively, Excused int
+	Installed, Retained, Crashes, PowerLosses, Wipes, Readded, Restores, BootsRefused, Recycled, OldReads, PromiseLost, BannedByDamage, Lively, Excused int
 }
 
 // World is one run.
@@ -133,10 +134,10 @@ func (w *World) newDisk(id int) *disk {
 func (w *World) draw() {
 	pick := func(a ...int) int { return a[w.rng.IntN(len(a))] }
 	w.weights = [evCount]int{
-		evDeliver: pick(300, 500, 800), evDrop: pick(0, 10, 40), evSync: pick(60, 160, 300), evTick: pick(20, 80),
-		evPropose: pick(20, 80), evClaim: pick(2, 4, 10, 25), evCrash: pick(0, 2, 8, 20), evStart: pick(20, 60), evVoters: pick(0, 5, 20),
+		evDeliver: pick(300, 500, 800), evDrop: pick(0, 5, 20), evSync: pick(100, 300, 500), evTick: pick(5, 20, 60),
+		evPropose: pick(10, 40), evClaim: pick(2, 4, 10, 25), evCrash: pick(0, 2, 8, 20), evStart: pick(5, 20, 60), evVoters: pick(0, 5, 20),
 		evWipe: pick(0, 0, 1, 2), evDamage: pick(0, 0, 2, 4), evImage: pick(0, 4, 16), evRecycle: pick(0, 4, 16), evInstall: pick(0, 0, 4, 16),
-		evIO: pick(20, 60), evSeal: pick(0, 10), evBackup: pick(0, 0, 4), evRestore: pick(0, 1), evLink: pick(0, 2, 6),
+		evIO: pick(10, 40), evSeal: pick(0, 10), evBackup: pick(0, 0, 4), evRestore: pick(0, 2), evLink: pick(0, 2, 6),
 	}
 	w.power = pick(0, 30, 100)
 	w.group = w.rng.IntN(2) == 0
@@ -239,6 +240,7 @@ func (w *World) after(n *node) {
 	if out.Installed != nil {
 		w.Some.Installed++
 		n.applied = out.Installed.At.End
+		w.trace("node %d: image at %d in force", n.id, out.Installed.At.End)
 		w.checkImage(n, out.Installed.At)
 	}
 	w.checkCommit(n)
@@ -253,6 +255,9 @@ func (w *World) frames(n *node, out *metalog.Output) {
 	n.batch = out.Batch
 	for i := range out.Frames {
 		f := &out.Frames[i]
+		if w.o.Trace != nil {
+			w.trace("node %d writes %d: kind %d entry %d/%d offset %d ballot %v at %d, commit %d", n.id, out.Batch, f.Kind, f.Entry.Offset, f.Entry.Epoch, f.Offset, f.Ballot, f.At.End, f.Known)
+		}
 		switch f.Kind {
 		case metalog.FrameEntry:
 			w.checkEntry(n, &f.Entry, own)
@@ -297,13 +302,20 @@ func (w *World) deliver(m *metalog.Message) {
 		return
 	}
 	if from.core != nil && from.disk.member == m.From && from.disk.boot == m.FromBoot && from.nonce == m.FromNonce {
-		if !to.core.Handshake(metalog.PeerBoot{Member: m.From, Boot: m.FromBoot, Nonce: m.FromNonce}) {
+		if !to.core.Handshake(from.core.Boots()) {
 			w.Some.BootsRefused++
 		}
 	}
 	w.trace("deliver %d->%d type %d ballot %v prev %d/%d n %d end %d commit %d", from.id, to.id, m.Type, m.Ballot, m.Prev.End, m.Prev.Epoch, len(m.Entries), m.End, m.Commit)
+	end, commit := to.core.End(), to.core.Commit()
 	to.core.Receive(m)
 	w.after(to)
+	switch {
+	case m.Type == metalog.MsgFetched && to.core.End() > end:
+		w.Some.Adopted++
+	case m.Type == metalog.MsgInstall && m.Image.Meta.At.End > commit && end >= m.Image.Meta.At.End && to.storing == nil && to.core.Promised() == m.Ballot:
+		w.Some.Retained++
+	}
 }
 
 // one does one random event.
@@ -313,7 +325,7 @@ func (w *World) one() {
 		x -= w.weights[k]
 		k++
 	}
-	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	n := w.nodeFor(k)
 	switch k {
 	case evDeliver:
 		w.deliverOne()
@@ -340,6 +352,35 @@ func (w *World) one() {
 			w.act(k, n)
 		}
 	}
+}
+
+// nodeFor picks the node of an event, among those for which it is not idle if there are any.
+func (w *World) nodeFor(k int) *node {
+	at := w.rng.IntN(len(w.nodes))
+	for i := range w.nodes {
+		n := w.nodes[(at+i)%len(w.nodes)]
+		ok := true
+		switch k {
+		case evSync:
+			ok = n.core != nil && n.disk.synced < len(n.disk.commits)
+		case evPropose, evVoters:
+			ok = n.core != nil && n.core.Role() == metalog.RoleLeader
+		case evInstall:
+			ok = n.core != nil && n.core.Role() >= metalog.RoleOpening && len(n.disk.images) > 0
+		case evIO:
+			ok = n.core != nil && (n.storing != nil || len(n.reads)+len(n.images) > 0)
+		case evStart:
+			ok = n.core == nil && !n.refused
+		case evImage:
+			ok = n.core != nil && n.core.Commit() > 0
+		case evRestore:
+			ok = n.backup != nil
+		}
+		if ok {
+			return n
+		}
+	}
+	return w.nodes[at]
 }
 
 // act does an event that needs a running process.
@@ -398,6 +439,7 @@ func (w *World) deliverOne() {
 
 func (w *World) sync(n *node) {
 	if batch, ok := n.disk.sync(); ok {
+		w.trace("node %d: batch %d durable", n.id, batch)
 		if n.reset > 0 && batch >= n.reset && n.disk.staged != nil {
 			n.disk.promote()
 			n.reset = 0
