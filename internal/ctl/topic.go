@@ -2,12 +2,14 @@ package ctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/chronik-io/chronik/internal/cli"
 	"github.com/chronik-io/chronik/internal/metaclient"
@@ -65,7 +67,7 @@ func listTopics(ctx context.Context, c *metaclient.Client, patterns []string, in
 	}
 	rows := []topicRow{}
 	for _, t := range all.Sorted() {
-		if t.IsInternal && !internal && len(patterns) == 0 || !matchesAny(t.Topic, patterns) {
+		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) || t.IsInternal && !internal && len(patterns) == 0 || !matchesAny(t.Topic, patterns) {
 			continue
 		}
 		rows = append(rows, newTopicRow(t))

@@ -22,6 +22,9 @@ func (c *Client) TopicNames(ctx context.Context) ([]string, error) {
 	}
 	var user, internal []string
 	for _, t := range all.Sorted() {
+		if t.Err != nil {
+			continue // the client library remembers names that it was asked for and that do not exist
+		}
 		if t.IsInternal {
 			internal = append(internal, t.Topic)
 		} else {
