@@ -37,6 +37,9 @@ func (l *Log) Append(batch []byte, o AppendOptions) (AppendResult, error) {
 	if err := l.usable(); err != nil {
 		return res, err
 	}
+	if l.damaged != nil {
+		return res, l.damaged
+	}
 	h := o.Info.Header
 	if h.Size() != len(batch) {
 		return res, fmt.Errorf("append to %s, batch of %d bytes in %d: %w", l.id, h.Size(), len(batch), recordbatch.ErrNoBatch)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -217,6 +218,102 @@ func TestMissingSegmentIsCorrupt(t *testing.T) {
 		if _, err := l.Read(nil, at, 12, 1<<20, true); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("segment %d: %v", which, err)
 		}
+	}
+}
+
+// A partition whose open segment is lost refuses appends and keeps its tail in the WAL; the other partitions go on around it.
+func TestDamagedPartitionDoesNotStopTheNode(t *testing.T) {
+	mem := vfs.NewMem()
+	f := newFixture(t, mem, nil)
+	l, other := f.create(testID(1, 0)), f.create(testID(2, 0))
+	segmented(f, l, 12)
+	f.state(l)
+	path := (*l.segs.Load())[0].path + logSuffix
+	var tail []byte
+	for range 10 {
+		b := makeBatch(1, 10_000, testTime, nil)
+		f.append(l, b)
+		tail = append(tail, b...)
+	}
+	if err := f.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := mem.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	f.open()
+	l, other = f.s.Get(l.ID()), f.s.Get(other.ID())
+	f.settle(l, other)
+	check := func() {
+		t.Helper()
+		if got, err := l.Read(nil, 12, l.End(), 1<<20, true); err != nil || !bytes.Equal(got, tail) {
+			t.Fatal(len(got), err)
+		}
+		if _, err := l.Read(nil, 3, l.End(), 1<<20, true); !errors.Is(err, ErrCorrupt) {
+			t.Fatal(err)
+		}
+	}
+	for range 400 { // twice around the WAL
+		f.append(other, makeBatch(1, 10_000, testTime, nil))
+		f.settle(other)
+		if err := f.s.maintain(false); err != nil && !isDamage(err) {
+			t.Fatal(err)
+		}
+	}
+	check()
+	if _, err := appendBatch(l, makeBatch(1, 10, testTime, nil), 0); !errors.Is(err, ErrCorrupt) || l.Fault() == nil {
+		t.Fatal(err)
+	}
+	f.reopen()
+	l = f.s.Get(l.ID())
+	check()
+}
+
+// Many small batches in many partitions: the index over the WAL stays in its bound.
+func TestIndexIsBounded(t *testing.T) {
+	f := newFixture(t, vfs.NewMem(), func(o *StoreOptions) { o.MaxIndexBytes = 20_000 })
+	var logs []*Log
+	for p := range int32(20) {
+		logs = append(logs, f.create(testID(1, p)))
+	}
+	for i := range 2000 {
+		f.append(logs[i%20], makeBatch(1, 10, testTime, nil))
+		if i%100 == 99 {
+			f.settle(logs...)
+			if err := f.s.maintain(false); err != nil {
+				t.Fatal(err)
+			}
+			if n := f.s.viewEntries.Load() * entryBytes; n > 20_000 {
+				t.Fatalf("%d bytes of index", n)
+			}
+		}
+	}
+	for _, l := range logs {
+		if b, err := readAll(l); err != nil || len(b) == 0 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An idle partition costs little memory: ten thousand of them a few MiB.
+func TestIdlePartitionIsSmall(t *testing.T) {
+	f := newFixture(t, vfs.NewMem(), func(o *StoreOptions) { o.WAL.MaxBytes = 64 << 20 })
+	const n = 10_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range int32(n) {
+		f.create(testID(1, i))
+	}
+	f.settle()
+	logs := f.s.All()
+	used := f.s.wal.Usage().DiskBytes
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (int64(after.HeapAlloc) - int64(before.HeapAlloc) - used) / n
+	t.Logf("%d bytes for each of %d partitions", each, len(logs))
+	if each > 1500 {
+		t.Fatalf("%d bytes each", each)
 	}
 }
 

@@ -54,6 +54,7 @@ type Log struct {
 	cfg          *LogConfig
 	gone         error // set when dropped or closed
 	fault        error // set by recovery: the log cannot be served
+	damaged      error // set by the maintenance: segments cannot be written; reads of what is good go on, appends do not
 	view         []entry
 	viewBytes    int64
 	carriedBytes int64 // of the batches in the last State
@@ -290,6 +291,26 @@ func (l *Log) usable() error {
 		return l.gone
 	}
 	return l.fault
+}
+
+// Fault tells what is wrong with the log's data, nil if nothing is known to be: after damage found at the start nothing is served, after
+// damage found later appends are refused.
+func (l *Log) Fault() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fault != nil {
+		return l.fault
+	}
+	return l.damaged
+}
+
+func (l *Log) setDamaged(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.damaged == nil {
+		l.damaged = fmt.Errorf("append to %s: %w: %w", l.id, ErrCorrupt, err)
+		l.store.logger.Error("partition is damaged: appends to it are refused", "partition", l.id.String(), "err", err)
+	}
 }
 
 // Truncate drops all records from offset to on; a batch that holds to in its middle goes as a whole. Below the high watermark it is

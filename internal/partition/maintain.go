@@ -56,11 +56,14 @@ func (s *Store) failed(err error) {
 	switch {
 	case isNoSpace(err), errors.Is(err, ErrNoSpace):
 		s.noSpace.Store(true)
-	case errors.Is(err, ErrCorrupt), errors.Is(err, errSegmentGone), errors.Is(err, errPinned), errors.Is(err, ErrWALFull):
+	case isDamage(err), errors.Is(err, errPinned), errors.Is(err, ErrWALFull):
 	default:
 		s.fatal(err)
 	}
 }
+
+// isDamage tells whether an error concerns the data of one partition only.
+func isDamage(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, errSegmentGone) }
 
 // maintain does one round of everything that is due.
 func (s *Store) maintain(retention bool) error {
@@ -86,7 +89,8 @@ func (s *Store) materializeReady() error {
 	var corrupt error
 	for i, l := range logs {
 		err := s.materializeOne(l)
-		if errors.Is(err, ErrCorrupt) { // it does not come back; the others go on
+		if isDamage(err) { // it does not come back; the others go on
+			l.setDamaged(err)
 			corrupt = errors.Join(corrupt, err)
 			continue
 		}

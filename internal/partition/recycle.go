@@ -65,11 +65,16 @@ func (s *Store) releaseOne(l *Log, last uint64) error {
 func (s *Store) release(l *Log, last uint64) error {
 	limit := s.carryLimit()
 	if l.tailBytes(last) > limit {
-		if err := s.materialize(l); err != nil {
+		// What is left up to last is above the high watermark. It may be carried too, while it is small beside a slot.
+		limit = max(limit, s.opts.WAL.SlotBytes/8)
+		switch err := s.materialize(l); {
+		case isDamage(err): // one partition must not stop the node
+			l.setDamaged(err)
+			limit = s.opts.WAL.SlotBytes / 2
+		case err != nil:
 			return err
 		}
-		// What is left up to last is above the high watermark. It may be carried too, while it is small beside a slot.
-		if limit = max(limit, s.opts.WAL.SlotBytes/8); l.tailBytes(last) > limit {
+		if l.tailBytes(last) > limit {
 			return fmt.Errorf("release %s: %w", l.id, errPinned)
 		}
 	}

@@ -67,7 +67,7 @@ func (s *Store) retain(l *Log, nowMs int64, byTime bool) error {
 	l.mu.Lock()
 	cfg, idle := *l.cfg, len(l.view) == 0 && l.active.base < 0
 	err := l.usable()
-	if l.producers != nil && err == nil && byTime {
+	if l.producers != nil && err == nil && byTime && cfg.ProducerExpirationMs > 0 {
 		l.producers.expire(nowMs - cfg.ProducerExpirationMs)
 	}
 	l.mu.Unlock()
