@@ -20,5 +20,8 @@
 // Concurrency: see the table of goroutines and locks in README.md. Append, Read, Sync, Usage, Slots and Recycle may
 // be called from any goroutine; Durable callbacks run on one completion goroutine.
 //
-// Files: README.md gives the bytes on disk.
+// Files: api.go types and errors, wal.go the log and its life, append.go records into commits and their places,
+// committer.go the commit and completion goroutines, filler.go space ahead of the writer, ring.go and memory_*.go recent
+// commits, read.go reads, slot.go and format.go what is on disk, scan.go what stands at a place, recover.go, replay.go and
+// settle.go the start, bugs.go mistakes for tests. README.md gives the bytes on disk, the rules of recovery and the locks.
 package wal

@@ -80,7 +80,7 @@ func (w *WAL) outOfSpace(s *slot, err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.noSpace {
-		w.log.Warn("disk full: the write-ahead log cannot grow; appends are refused once its filled space is used up",
+		w.log.Warn("write-ahead log cannot grow; appends are refused once its filled space is used up",
 			"dir", w.o.Dir, "err", err)
 	}
 	if s != nil {
@@ -94,18 +94,22 @@ func (w *WAL) outOfSpace(s *slot, err error) bool {
 // spaceTaken notes that the disk is not full, or not any more; mu is held.
 func (w *WAL) spaceTaken() {
 	if w.noSpace {
-		w.log.Info("disk has space again: the write-ahead log grows", "dir", w.o.Dir)
+		w.log.Info("write-ahead log grows again", "dir", w.o.Dir)
 	}
 	w.noSpace = false
 	w.wake()
 }
 
-// errSpace marks the errors of a full disk on the ways where nothing written is needed yet.
-var errSpace = errors.New("disk full")
+// errSpace marks the errors of a full disk where nothing that was written is needed yet.
+var errSpace = errors.New("no space to fill")
 
+// spaceError marks errors that pass by themselves. That the process is out of descriptors counts too: clients must not
+// be able to stop the node by opening connections.
 func spaceError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", errSpace, err)
+	for _, passing := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, passing) {
+			return fmt.Errorf("%w: %w", errSpace, err)
+		}
 	}
 	return err
 }
@@ -156,7 +160,7 @@ func (w *WAL) fillStep(s *slot) error {
 	to := min(s.size, from+step)
 	f, err := w.o.FS.OpenFile(s.path, os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("open %s to fill it: %w", s.path, err)
+		return fmt.Errorf("open %s to fill it: %w", s.path, spaceError(err))
 	}
 	defer func() { _ = f.Close() }()
 	for pos := from; pos < to; {
