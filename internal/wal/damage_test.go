@@ -214,12 +214,12 @@ func TestBitFlips(t *testing.T) {
 	forEachLog(t, func(t *testing.T, d *damagedLog) {
 		rng := rand.New(rand.NewPCG(5, 6))
 		for _, s := range d.slots {
-			for i := range seeds(90) {
-				pos := int64(i) // every byte of the header first
-				if i >= slotHeaderSize {
-					pos = rng.Int64N(s.Bytes)
-				}
-				if i%3 == 0 && i >= slotHeaderSize {
+			for i := range seeds(60) {
+				pos := rng.Int64N(s.Bytes)
+				switch {
+				case i < 20:
+					pos = rng.Int64N(slotHeaderSize)
+				case i < 35:
 					pos = pos&^(blockSize-1) + rng.Int64N(commitHeaderSize) // often a commit header
 				}
 				bit := byte(1) << rng.IntN(8)

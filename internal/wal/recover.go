@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -89,7 +88,7 @@ func Open(o Options, replay func(Record) error) (*WAL, *Recovery, error) {
 		completions: make(chan *commit, completionDepth),
 		stop:        make(chan struct{}),
 	}
-	w.changed = *sync.NewCond(&w.mu)
+	w.changed.L = &w.mu
 	r := &recovery{w: w, replay: replay}
 	if err := r.run(); err != nil {
 		for _, f := range r.files {
