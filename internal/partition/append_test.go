@@ -81,6 +81,39 @@ func TestAppendChecksTheLeaderEpoch(t *testing.T) {
 	}
 }
 
+// A truncation that finds the WAL full changes nothing, and what was appended before still becomes durable.
+func TestTruncateWithAFullWAL(t *testing.T) {
+	f := newFixture(t, vfs.NewMem(), nil)
+	l := f.create(testID(1, 0))
+	told := make(chan int64, 10_000)
+	l.OnDurable(func(end int64) { told <- end })
+	for size := 20_000; size > 0; {
+		if _, err := appendBatch(l, makeBatch(1, size, testTime, nil), 0); errors.Is(err, ErrWALFull) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for {
+		if err := l.Truncate(l.End() - 1); errors.Is(err, ErrWALFull) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.s.syncWAL(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Truncate(l.End() - 1); !errors.Is(err, ErrWALFull) {
+		t.Fatal(err)
+	}
+	for end := int64(0); end < l.End(); end = <-told {
+	}
+	if l.DurableEnd() != l.End() {
+		t.Fatal(l.DurableEnd(), l.End())
+	}
+}
+
 // A follower takes batches as they are.
 func TestReplicatedAppendIsVerbatim(t *testing.T) {
 	f := newFixture(t, vfs.NewMem(), nil)

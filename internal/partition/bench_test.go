@@ -3,6 +3,8 @@ package partition
 import (
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -199,6 +201,52 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
+	}
+}
+
+// BenchmarkOpenLarge opens a store with CHRONIK_BIG_GIB GiB of topics on disk, in 100 partitions. It is skipped without that.
+func BenchmarkOpenLarge(b *testing.B) {
+	gib, _ := strconv.Atoi(os.Getenv("CHRONIK_BIG_GIB"))
+	if gib == 0 {
+		b.Skip("CHRONIK_BIG_GIB is not set")
+	}
+	dir := b.TempDir()
+	s := openBench(b, dir)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.Run(ctx) })
+	var logs []*Log
+	for i := range int32(100) {
+		l, err := s.Create(testID(1, i), 0, DefaultLogConfig())
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.OnDurable(l.SetHighWatermark)
+		logs = append(logs, l)
+	}
+	batch := makeBatch(16, 1024, testTime, nil)
+	info, _ := recordbatch.Validate(batch, recordbatch.Limits{})
+	for i := range gib << 30 / len(batch) {
+		for s.Admit(len(batch)) != nil {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := logs[i%100].Append(batch, AppendOptions{Info: info, NowMs: testTime}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cancel()
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s := openBench(b, dir)
+		if _, err := s.Get(testID(1, 7)).Read(nil, 0, 100, 1<<20, true); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -316,6 +316,14 @@ func (l *Log) setDamaged(err error) {
 // Truncate drops all records from offset to on; a batch that holds to in its middle goes as a whole. Below the high watermark it is
 // refused.
 func (l *Log) Truncate(to int64) error {
+	err := l.truncate(to)
+	if err != nil {
+		l.catchUpDurable()
+	}
+	return err
+}
+
+func (l *Log) truncate(to int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usable(); err != nil {
@@ -331,16 +339,13 @@ func (l *Log) Truncate(to int64) error {
 	if to < l.hw.Load() || to < l.segEnd.Load() || to < l.start.Load() {
 		return fmt.Errorf("truncate %s to %d, high watermark %d: %w", l.id, to, l.hw.Load(), ErrTruncateBelowHighWatermark)
 	}
-	sub := l.newSub()
+	l.sub = l.newSub()
 	if !l.store.bugs.forgetTruncate {
 		p := prefix{id: l.id, epoch: l.leaderEpoch, offset: to}
-		if _, err := l.store.appendSmall(kindTruncate, p, []byte{0}, sub, to); err != nil {
-			l.sub = sub
-			l.catchUpDurable()
+		if _, err := l.store.appendSmall(kindTruncate, p, []byte{0}, l.sub, to); err != nil {
 			return fmt.Errorf("truncate %s: %w", l.id, mapWALError(err))
 		}
 	}
-	l.sub = sub
 	l.cut(to)
 	l.durableMu.Lock()
 	l.durable.Store(min(l.durable.Load(), to))
@@ -348,13 +353,18 @@ func (l *Log) Truncate(to int64) error {
 	return nil
 }
 
-// catchUpDurable takes what the WAL made durable while marks of the replaced subscription were ignored. The caller holds mu.
+// catchUpDurable takes what became durable while marks were ignored, because a truncation replaced the subscription and then was refused.
 func (l *Log) catchUpDurable() {
-	if seq := l.store.wal.DurableSeq(); seq > 0 {
-		i := sort.Search(len(l.view), func(i int) bool { return l.view[i].seq > seq && !l.view[i].carried() })
-		if i > 0 {
-			l.becameDurable(l.subGen, l.view[i-1].last()+1)
-		}
+	seq := l.store.wal.DurableSeq()
+	l.mu.Lock()
+	gen := l.subGen
+	end := int64(-1)
+	if i := sort.Search(len(l.view), func(i int) bool { return l.view[i].seq > seq && !l.view[i].carried() }); i > 0 {
+		end = l.view[i-1].last() + 1
+	}
+	l.mu.Unlock()
+	if end >= 0 {
+		l.becameDurable(gen, end)
 	}
 }
 

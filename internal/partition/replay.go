@@ -163,12 +163,14 @@ func (r *replayer) keep(l *Log, next int64, e entry) int64 {
 // finish makes the logs ready for use and completes drops that a crash interrupted.
 func (r *replayer) finish() error {
 	s := r.s
+	var gone []*Log
 	for id := range r.dropped {
 		if s.logs[id] == nil {
-			if err := s.removeDir(newLog(s, id, 0, nil)); err != nil {
-				return err
-			}
+			gone = append(gone, newLog(s, id, 0, nil))
 		}
+	}
+	if err := s.removeDirs(gone); err != nil {
+		return err
 	}
 	for _, l := range s.logs {
 		l.hw.Store(max(l.hw.Load(), l.segEnd.Load(), l.start.Load()))

@@ -174,27 +174,36 @@ func (s *Store) All() []*Log {
 	return out
 }
 
-// Drop forgets a partition durably, then removes its directory. A partition that is not here is no error.
-func (s *Store) Drop(id ID) error {
+// Drop forgets partitions durably, then removes their directories. One that is not here is no error. Many at once cost one sync of the WAL.
+func (s *Store) Drop(ids ...ID) error {
 	s.maint.Lock()
 	defer s.maint.Unlock()
-	l := s.Get(id)
-	if l == nil {
-		return nil
+	var logs []*Log
+	var errs []error
+	for _, id := range ids {
+		l := s.Get(id)
+		if l == nil {
+			continue
+		}
+		if err := l.retire(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		logs = append(logs, l)
+		s.mu.Lock()
+		delete(s.logs, id)
+		if l.heapIndex >= 0 {
+			heap.Remove(&s.byNeed, l.heapIndex)
+		}
+		s.mu.Unlock()
 	}
-	if err := l.retire(); err != nil {
-		return err
+	if len(logs) > 0 {
+		if err := s.syncWAL(); err != nil {
+			return fmt.Errorf("drop %d partitions: %w", len(logs), errors.Join(append(errs, err)...))
+		}
+		errs = append(errs, s.removeDirs(logs))
 	}
-	s.mu.Lock()
-	delete(s.logs, id)
-	if l.heapIndex >= 0 {
-		heap.Remove(&s.byNeed, l.heapIndex)
-	}
-	s.mu.Unlock()
-	if err := s.syncWAL(); err != nil {
-		return fmt.Errorf("drop %s: %w", id, err)
-	}
-	return s.removeDir(l)
+	return errors.Join(errs...)
 }
 
 // retire records the drop and makes the log unusable.
@@ -216,26 +225,33 @@ func (l *Log) retire() error {
 	return nil
 }
 
-func (s *Store) removeDir(l *Log) error {
-	if segs := l.segs.Load(); segs != nil {
-		for _, seg := range *segs {
-			s.files.forget(seg)
+// removeDirs removes the directories of dropped logs, durably, and those of topics that have no other partition.
+func (s *Store) removeDirs(logs []*Log) error {
+	topics := map[string]struct{}{}
+	for _, l := range logs {
+		if segs := l.segs.Load(); segs != nil {
+			for _, seg := range *segs {
+				s.files.forget(seg)
+			}
+			if len(*segs) == 0 && l.segEnd.Load() == 0 { // never had one
+				continue
+			}
 		}
-		if len(*segs) == 0 && l.segEnd.Load() == 0 { // never had one
-			return nil
+		dir := l.dir()
+		if _, err := s.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		if err := s.fs.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove directory of %s: %w", l.id, err)
+		}
+		topics[filepath.Dir(dir)] = struct{}{}
 	}
-	dir := l.dir()
-	if _, err := s.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	for dir := range topics {
+		if err := s.fs.SyncDir(dir); err != nil {
+			return fmt.Errorf("sync directory %s: %w", dir, err)
+		}
+		_ = s.fs.Remove(dir) // fails while the topic has other partitions here
 	}
-	if err := s.fs.RemoveAll(dir); err != nil {
-		return fmt.Errorf("drop %s: %w", l.id, err)
-	}
-	if err := s.fs.SyncDir(filepath.Dir(dir)); err != nil {
-		return fmt.Errorf("drop %s: %w", l.id, err)
-	}
-	_ = s.fs.Remove(filepath.Dir(dir)) // the topic's directory; fails while it has other partitions
 	return nil
 }
 
