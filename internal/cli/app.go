@@ -172,6 +172,7 @@ func requireKnownCommands(c *cobra.Command) {
 		return
 	}
 	c.Args = cobra.ArbitraryArgs
+	c.Annotations = map[string]string{"group": "true"}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()
@@ -190,7 +191,7 @@ func requireKnownCommands(c *cobra.Command) {
 	}
 }
 
-const usageTemplate = `Usage:{{if and .Runnable (or (not .HasAvailableSubCommands) .HasLocalNonPersistentFlags)}}
+const usageTemplate = `Usage:{{if and .Runnable (not (index .Annotations "group"))}}
   {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
   {{.CommandPath}} COMMAND{{end}}{{if gt (len .Aliases) 0}}
 

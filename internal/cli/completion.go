@@ -57,11 +57,11 @@ func WriteCompletion(root *cobra.Command, shell string, w io.Writer) error {
 
 // CompleteNames serves dynamic values: from a fresh cache file, else from the cluster within the deadline, else from an
 // old cache file. It is silent when the cluster is away. key names the kind of value and the cluster.
-func (a *App) CompleteNames(key, prefix string, fetch func(deadline time.Time) ([]string, error)) []string {
+func (a *App) CompleteNames(key, prefix string, fetch func(within time.Duration) ([]string, error)) []string {
 	path := a.cachePath(key)
 	names, at := readNames(path)
 	if a.Now().Sub(at) > completionFresh {
-		if got, err := fetch(a.Now().Add(CompletionDeadline)); err == nil {
+		if got, err := fetch(CompletionDeadline); err == nil {
 			names = got[:min(len(got), maxCompletions)]
 			writeNames(path, names, a.Now())
 		}

@@ -46,8 +46,8 @@ func completeTopics(app *cli.App) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		defer c.Close()
-		names := app.CompleteNames("topics "+strings.Join(c.Target.Bootstrap, ","), prefix, func(deadline time.Time) ([]string, error) {
-			ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		names := app.CompleteNames("topics "+strings.Join(c.Target.Bootstrap, ","), prefix, func(within time.Duration) ([]string, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), within)
 			defer cancel()
 			return c.TopicNames(ctx)
 		})
