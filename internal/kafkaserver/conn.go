@@ -117,7 +117,7 @@ func (c *conn) readable(fd uintptr) bool {
 			return true
 		}
 		free := c.buf.b[len(c.buf.b):cap(c.buf.b)]
-		n, err := syscall.Read(int(fd), free)
+		n, err := readSocket(int(fd), free)
 		switch {
 		case err == syscall.EINTR:
 			continue

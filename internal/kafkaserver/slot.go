@@ -74,9 +74,9 @@ type responder struct {
 func (w *responder) init(nc net.Conn, rc syscall.RawConn, wait time.Duration, onFail func(error)) {
 	w.nc, w.rc, w.wait, w.onFail = nc, rc, wait, onFail
 	w.mu.init()
-	w.tryFn = func(fd uintptr) { w.wrote, w.writeErr = writev(int(fd), w.iovecs) }
+	w.tryFn = func(fd uintptr) { w.wrote, w.writeErr = writeSocket(int(fd), w.iovecs) }
 	w.waitFn = func(fd uintptr) bool {
-		w.wrote, w.writeErr = writev(int(fd), w.iovecs)
+		w.wrote, w.writeErr = writeSocket(int(fd), w.iovecs)
 		return w.writeErr != syscall.EAGAIN
 	}
 }
