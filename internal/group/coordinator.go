@@ -123,7 +123,7 @@ func (c *Coordinator) Resigned(partition int32) {
 	}
 	if old := s.term.Swap(nil); old != nil {
 		old.cancel()
-		go s.dropTerm(old, ErrNotCoordinator) // it may wait for an append, so not on the caller's time
+		c.spawn(func() { s.dropTerm(old, ErrNotCoordinator) }) // it may wait for an append, so not on the caller's time
 	}
 }
 
@@ -137,18 +137,20 @@ func (c *Coordinator) begin(s *shard, old *term, leaderEpoch int32, retry time.D
 	}
 	if old != nil {
 		old.cancel()
-		go s.dropTerm(old, ErrNotCoordinator)
+		c.spawn(func() { s.dropTerm(old, ErrNotCoordinator) })
 	}
 	c.spawn(func() { c.load(s, t, retry) })
 }
 
-// spawn runs work that ends with the coordinator.
+// spawn runs work that ends soon once the coordinator stops; Run waits for it. What comes after that only answers who still waits.
 func (c *Coordinator) spawn(work func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.stopped {
-		c.loaders.Go(work)
+	if c.stopped {
+		go work()
+		return
 	}
+	c.loaders.Go(work)
 }
 
 // load makes a term's machine live. If that fails another term tries again, later each time.
