@@ -125,7 +125,7 @@ func (s *Setting) bounds() string {
 	case s.Type == TypeDouble || s.max < float64(math.MaxInt32):
 		return fmt.Sprintf("Value must be between %v and %v", s.min, s.max)
 	default:
-		return fmt.Sprintf("Value must be at least %v", s.min)
+		return "Value must be at least " + strconv.FormatInt(int64(s.min), 10)
 	}
 }
 

@@ -169,7 +169,7 @@ func normalize(r metadata.Resource, name, value string) (string, error) {
 	if r.Type == metadata.ResourceTopic {
 		v, err := config.NormalizeTopic(name, value)
 		if err != nil {
-			return "", refuse(ErrInvalidConfig, "%s", err)
+			return "", complain(err)
 		}
 		return v, nil
 	}
@@ -178,9 +178,18 @@ func normalize(r metadata.Resource, name, value string) (string, error) {
 	case errors.Is(err, config.ErrReadOnly):
 		return "", refuse(ErrInvalidRequest, "Cannot update these configs dynamically: [%s]", name)
 	case err != nil:
-		return "", refuse(ErrInvalidConfig, "%s", err)
+		return "", complain(err)
 	}
 	return v, nil
+}
+
+// complain makes a refusal of what the setting tables say of a value, in their words for users.
+func complain(err error) error {
+	text := err.Error()
+	for _, class := range [...]error{config.ErrInvalidValue, config.ErrUnknownSetting} {
+		text = strings.TrimPrefix(text, class.Error()+": ")
+	}
+	return refuse(ErrInvalidConfig, "%s", text)
 }
 
 func (c *Controller) incremental(r *ResourceChanges, before map[string]string) (map[string]string, error) {

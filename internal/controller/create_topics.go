@@ -181,7 +181,7 @@ func newTopicConfigs(given []ConfigValue, internal bool) (map[string]string, err
 		}
 		v, err := config.NormalizeTopic(s.Name, *s.Value)
 		if err != nil {
-			return nil, refuse(ErrInvalidConfig, "%s", err)
+			return nil, complain(err)
 		}
 		configs[s.Name] = v
 	}
@@ -191,7 +191,7 @@ func newTopicConfigs(given []ConfigValue, internal bool) (map[string]string, err
 // checkTopicConfigs holds what must be true of a topic's settings together.
 func checkTopicConfigs(configs map[string]string, internal bool) error {
 	if err := config.CheckTopic(configs, internal); err != nil {
-		return refuse(ErrInvalidConfig, "%s", err)
+		return complain(err)
 	}
 	return nil
 }

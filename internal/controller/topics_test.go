@@ -279,6 +279,20 @@ func TestClusterBound(t *testing.T) {
 	}
 }
 
+func TestConfigMessages(t *testing.T) {
+	c, _ := cluster(t, 1, nil)
+	for _, tt := range []struct{ name, value, want string }{
+		{"retention.ms", "soon", "Invalid value soon for configuration retention.ms: Not a number of type LONG"},
+		{"segment.bytes", "13", "Invalid value 13 for configuration segment.bytes: Value must be at least 1048576"},
+		{"no.such", "1", "Unknown topic config name: no.such"},
+	} {
+		results, err := c.CreateTopics(t.Context(), []NewTopic{topic("a", 1, 1, tt.name, tt.value)}, false)
+		if err != nil || results[0].Err == nil || results[0].Err.Error() != tt.want {
+			t.Errorf("%s=%s: %v, %v", tt.name, tt.value, results, err)
+		}
+	}
+}
+
 func TestLogErrorsAreTheRequests(t *testing.T) {
 	c, log := cluster(t, 1, nil)
 	for _, want := range []error{metalog.ErrNotController, metalog.ErrUnknownOutcome} {

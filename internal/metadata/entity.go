@@ -186,12 +186,17 @@ func tombstoneKey(id uuid.UUID) string      { return "tombstone/" + id.String() 
 func partitionKey(t string, n int32) string { return "partition/" + t + "/" + strconv.Itoa(int(n)) }
 
 // Key is the entity key of the resource's settings, such as config/topic/orders.
-func (r Resource) Key() string {
+func (r Resource) Key() string { return string(r.appendKey(nil)) }
+
+func (r Resource) appendKey(b []byte) []byte {
 	name := r.Name
 	if name == "" {
 		name = defaultBrokerName
 	}
-	return "config/" + string(r.Type) + "/" + name
+	b = append(b, "config/"...)
+	b = append(b, r.Type...)
+	b = append(b, '/')
+	return append(b, name...)
 }
 
 // clone makes a copy whose slices may be replaced (not written into).

@@ -145,7 +145,8 @@ func (im *Image) BrokerCount() int { return im.brokers.Len() }
 
 // Config returns the settings that were made for a resource itself; nil if none. The map must not be changed.
 func (im *Image) Config(t ResourceType, name string) map[string]string {
-	c, ok := im.configs.Get([]byte(Resource{t, name}.Key()))
+	var scratch [64]byte // looked up for every setting of a topic: no garbage
+	c, ok := im.configs.Get(Resource{t, name}.appendKey(scratch[:0]))
 	if !ok {
 		return nil
 	}
