@@ -107,9 +107,12 @@ func TestKilledProcess(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		killer := time.AfterFunc(time.Duration(300+round*150)*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		var killer *time.Timer
 		ends := map[int32]int64{}
 		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if killer == nil { // it is up
+				killer = time.AfterFunc(time.Duration(200+round*150)*time.Millisecond, func() { _ = cmd.Process.Kill() })
+			}
 			var p int32
 			var end int64
 			if n, _ := fmt.Sscanf(lines.Text(), "%d %d", &p, &end); n == 2 && end >= ends[p] {
@@ -117,7 +120,9 @@ func TestKilledProcess(t *testing.T) {
 			}
 		}
 		_ = cmd.Wait() // killed
-		killer.Stop()
+		if killer != nil {
+			killer.Stop()
+		}
 		s, err := OpenStore(killOptions(dir))
 		if err != nil {
 			t.Fatal(err)
