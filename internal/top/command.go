@@ -200,7 +200,7 @@ func runOnce(ctx context.Context, app *cli.App, o *options, m *model) error {
 		return err
 	}
 	m.width, m.height = onceSize(app)
-	m.themeName = "plain"
+	m.themeName, m.bare = "plain", true
 	m.show(c.snapshot())
 	if m.snap.Status == nil && o.replay == "" {
 		return &cli.Error{Code: cli.ExitUnreachable, What: "the cluster did not answer in time: " + m.snap.Cluster}

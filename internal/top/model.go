@@ -36,6 +36,7 @@ type model struct {
 
 	width, height int
 	screen        screen
+	bare          bool // --once: no keys
 	help          bool
 	themeName     string
 	dark, ascii   bool

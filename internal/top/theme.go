@@ -10,7 +10,7 @@ import (
 type theme struct {
 	name                                   string
 	accent, good, warn, bad, dim, selected lipgloss.Style
-	title, plain                           lipgloss.Style
+	title, plain, strong                   lipgloss.Style // strong: where one is
 	glyphs                                 glyphs
 }
 
@@ -57,6 +57,7 @@ func newTheme(name string, dark, ascii bool) theme {
 			t.bad, t.dim, t.title, t.selected = lipgloss.NewStyle(), lipgloss.NewStyle(), lipgloss.NewStyle(), lipgloss.NewStyle()
 		}
 	}
+	t.strong = t.accent.Bold(kind != "plain")
 	return t
 }
 

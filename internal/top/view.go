@@ -82,7 +82,7 @@ func (m *model) header(t theme) []string {
 		if when := e.Time; !when.IsZero() {
 			text += fmt.Sprintf(" %s %s, %s before now", t.glyphs.dot, when.In(s.At.Location()).Format("15:04:05"), cli.Age(s.At.Sub(when)))
 		}
-		out = append(out, t.accent.Bold(true).Render(fit(text+fmt.Sprintf(" %s 0 returns to now", t.glyphs.dot), m.width)))
+		out = append(out, t.strong.Render(fit(text+fmt.Sprintf(" %s 0 returns to now", t.glyphs.dot), m.width)))
 	}
 	if s.Cluster != "" {
 		out = append(out, t.bad.Render(cut(" "+t.glyphs.bad+" "+cli.Printable(s.Cluster), m.width)))
@@ -110,8 +110,8 @@ func (m *model) place(t theme) string {
 		clock = s.At.Format("15:04:05")
 	}
 	target := s.Target
-	if m.width < twoColumns {
-		target = ""
+	if m.width < twoColumns || s.Status == nil && s.Cluster == "" {
+		target = "" // there is no room, or it stands at the left
 	}
 	return strings.TrimSpace(t.dim.Render(cli.Printable(target)) + "  " + clock + "  " + mode)
 }
@@ -140,6 +140,9 @@ func tolerance(s *metaclient.Status) string {
 
 // footer is the prompt, a notice, the command for what is selected, or the keys.
 func (m *model) footer(t theme) []string {
+	if m.bare {
+		return nil
+	}
 	var out []string
 	if m.height >= 24 {
 		out = append(out, "")
@@ -172,7 +175,7 @@ func (m *model) keyLine(t theme) string {
 	tab := func(s screen, name string) string {
 		text := fmt.Sprintf("%d %s", s, name)
 		if m.screen == s && !m.help {
-			return t.accent.Bold(true).Underline(!m.ascii && m.themeName != "plain").Render(text)
+			return t.strong.Render(text)
 		}
 		return t.dim.Render(text)
 	}

@@ -299,5 +299,8 @@ func (m *model) overviewAsOf(t theme, e *Event, width, height int) []string {
 			topics = append(topics, []cell{{cli.Printable(tp.Name), t.plain}, {count(len(tp.Partitions)), t.plain}, {tp.ID.String(), t.dim}})
 		}
 	}
+	if len(topics) == 0 {
+		return append(out, " "+t.dim.Render("no topics"))
+	}
 	return append(out, t.table([]column{{title: "TOPIC", width: 12, grow: true}, {title: "PARTITIONS", width: 10, right: true}, {title: "ID", width: 22, priority: 1}}, topics, width, -1)...)
 }
