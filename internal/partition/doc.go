@@ -20,11 +20,12 @@
 //  8. Corrupt data is reported, never cut and never served.
 //  9. Index memory, open files, producers and carried bytes are bounded.
 //
-// Concurrency: one mutex per Log guards its fields; offsets that others poll are atomics. No file is read and no lock of the store
-// is taken under it; appending to the WAL is. Store.maint serialises everything that writes or deletes segment files. Lock order:
-// Store.maint, Log.mu, Store.mu, then the WAL's.
+// Concurrency: one mutex per Log guards its fields; offsets that others poll are atomics. No file is read or written under it, but
+// records are put into the WAL. Store.maint serialises everything that writes or deletes segment files. Lock order: Store.maint,
+// Log.segMu, Log.mu, Store.mu, then the WAL's; Log.durableMu, fileCache.mu and segment.mu are leaves.
 //
 // Files: README.md has the bytes on disk. api.go (types, errors), log.go (the struct, offsets), append.go, read.go, lookup.go (times,
 // epochs, sizes), producer.go (idempotence), record.go (WAL payloads), replay.go (recovery), store.go, maintain.go (Run),
-// materialize.go (WAL to segments, States), recycle.go, retention.go, segment.go and index.go (files).
+// materialize.go (WAL to segments), recycle.go (States), retention.go, segment.go, index.go and files.go (segment files), bugs.go
+// (mistakes for tests to find).
 package partition
