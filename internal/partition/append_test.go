@@ -212,6 +212,9 @@ func TestReadLimits(t *testing.T) {
 }
 
 func TestAppendAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
 	f := newFixture(t, vfs.NewMem(), func(o *StoreOptions) { o.WAL.MaxBytes = 64 << 20 })
 	l := f.create(testID(1, 0))
 	b := makeBatch(1, 100, testTime, nil)
