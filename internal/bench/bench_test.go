@@ -259,7 +259,7 @@ func TestEveryModeAgainstABroker(t *testing.T) {
 		{"limited", []string{"--messages", "300", "--warmup", "0", "--verify"}, func(r *Report) bool { return r.Integrity.Read == 300 && r.Result.Records+r.Result.Late == 300 }},
 		{"end to end", []string{"--mode", "e2e", "--rate", "500"}, func(r *Report) bool { return r.Acknowledge != nil && r.Integrity.Verified && r.Integrity.Lost == 0 }},
 		{"end to end, closed", []string{"--mode", "e2e", "--concurrency", "4"}, func(r *Report) bool { return r.Integrity.Verified && r.ScheduleLag == nil }},
-		{"consume", []string{"--mode", "consume", "--messages", "5000", "--warmup", "0"}, func(r *Report) bool { return r.Integrity.Read >= 5000 }},
+		{"consume", []string{"--mode", "consume", "--messages", "5000", "--warmup", "0", "--duration", "20s"}, func(r *Report) bool { return r.Integrity.Read >= 5000 }},
 		{"metadata", []string{"--mode", "metadata", "--concurrency", "4"}, func(r *Report) bool { return len(r.Operations) == len(allOps) && r.Operations[0].Latency != nil }},
 	}
 	for _, c := range cases {

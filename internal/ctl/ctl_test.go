@@ -72,7 +72,8 @@ var unstable = []struct {
 	{regexp.MustCompile(`\bid [A-Za-z0-9_-]{22}\b`), "id ID"},
 	{regexp.MustCompile(`"timestamp":"[^"]*"`), `"timestamp":"T"`},
 	{regexp.MustCompile(`"rttMs": [0-9.]+`), `"rttMs": 0`},
-	{regexp.MustCompile(` +[0-9.]+(us|ms)\b`), " RTT"},
+	{regexp.MustCompile(` +[0-9.]+(us|ms)\b`), "  RTT"},
+	{regexp.MustCompile(`ADDRESS +RTT`), "ADDRESS  RTT"},
 }
 
 func golden(t *testing.T, name, got string) {
