@@ -20,7 +20,7 @@ const (
 	BugReuseEpoch                            // the nonce is not new after a restart, and an own promise may be led again
 	BugWipedSameID                           // replies of a wiped member count
 	BugQuorumFromRaft                        // the quorum is taken from a configuration outside the log
-	BugClearFaultBeforeSync                  // a fault is cleared when the repair is received, not when it is durable
+	BugClearFaultBeforeSync                  // a fault is cleared when it is known what to repair, not when that is durable
 	BugFaultUntilUnknown                     // a fault is cleared as soon as one entry more is there
 	BugFaultForgotten                        // the fault mark is not written
 	BugClearWithoutNonce                     // any Append's LeaderEnd may clear a fault
@@ -32,7 +32,7 @@ const (
 	BugInstallLosesPromise                   // the new segment has no promise
 	BugInstallClearsFault                    // the new segment has no fault mark
 	BugInstallNoBallot                       // installs of any ballot are taken
-	BugInstallNoRecheck                      // the ballot is not looked at again at the swap
+	BugInstallNoRecheck                      // neither ballot nor log are looked at again at the swap
 	BugCountNonvoter                         // every reply counts, whoever votes
 	BugCountFaulty                           // replies of faulty members count
 	BugLeaderCountsUnsynced                  // the leader counts its own end before it is durable

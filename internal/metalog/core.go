@@ -332,6 +332,9 @@ func (c *Core) secondCopy() {
 	if !c.promised.IsZero() {
 		c.emit(Frame{Kind: FramePromise, Ballot: c.promised})
 	}
+	if c.fault >= 0 && !c.clearing() {
+		c.emit(Frame{Kind: FrameFault, Offset: c.fault})
+	}
 	c.emit(Frame{Kind: FrameBoot, Peer: c.boots[len(c.boots)-1]})
 	c.copyBatch = c.need()
 	for i := range c.outbox {
@@ -350,7 +353,7 @@ func (c *Core) appendEntry(e Entry) {
 		c.lineage = append(c.lineage, EpochSpan{e.Epoch, e.Offset})
 	}
 	if e.Type == EntryVoters {
-		v, err := decodeVoters(&e)
+		v, err := DecodeVoters(&e)
 		if err != nil {
 			c.halt("%v", err)
 			return

@@ -266,17 +266,10 @@ func (c *Core) clearFault() {
 	if c.bug(BugFaultUntilUnknown) && c.verified > c.fault {
 		until = c.fault
 	}
-	durable := c.durableEnd
-	if c.bug(BugClearFaultBeforeSync) {
-		durable = c.verified
-	}
-	if until < 0 || c.verified < until || durable < until || c.clearing() {
+	if until < 0 || min(c.verified, c.durableEnd) < until && !c.bug(BugClearFaultBeforeSync) || c.clearing() {
 		return
 	}
 	c.emit(Frame{Kind: FrameClear})
-	if c.bug(BugClearFaultBeforeSync) {
-		c.fault = -1
-	}
 }
 
 func (c *Core) clearing() bool {
@@ -353,7 +346,7 @@ func (c *Core) ImageStored() {
 	}
 	at := s.file.Meta.At
 	own, known := c.log.at(at.End)
-	if at.End <= c.commit || known && own == at && !c.bug(BugInstallNoRetain) {
+	if at.End <= c.commit || known && own == at && !c.bug(BugInstallNoRetain|BugInstallNoRecheck) {
 		c.considerImage(s)
 		return
 	}
@@ -372,6 +365,7 @@ func (c *Core) ImageStored() {
 func (c *Core) swap(meta ImageMeta) {
 	if !c.bug(BugInstallLosesPromise) {
 		c.emit(Frame{Kind: FramePromise, Ballot: c.promised})
+		c.copyDue = !c.bug(BugOnePromiseCopy)
 	}
 	if c.bug(BugInstallClearsFault) {
 		c.fault = -1
@@ -381,6 +375,9 @@ func (c *Core) swap(meta ImageMeta) {
 	}
 	for _, p := range c.peers {
 		c.emit(Frame{Kind: FramePeer, Peer: p})
+	}
+	for _, p := range c.boots {
+		c.emit(Frame{Kind: FrameBoot, Peer: p})
 	}
 	c.emit(Frame{Kind: FrameReset, At: meta.At})
 	c.log = tail{base: meta.At}

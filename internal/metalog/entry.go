@@ -130,8 +130,8 @@ func votersPayload(members []Member) []byte {
 	return metadata.AppendEvent(nil, &metadata.VotersChanged{Voters: members})
 }
 
-// decodeVoters reads the voters of an EntryVoters.
-func decodeVoters(e *Entry) (VoterSet, error) {
+// DecodeVoters reads the voters of an EntryVoters.
+func DecodeVoters(e *Entry) (VoterSet, error) {
 	ev, err := metadata.DecodeEvent(e.Payload)
 	if err != nil {
 		return VoterSet{}, fmt.Errorf("decode voters at offset %d: %w", e.Offset, err)

@@ -53,6 +53,8 @@ type Rebuilder struct {
 	gap      bool   // something is missing here, and it is not known what
 	gapKnown int64  // the commit as known before it
 	lost     uint64 // commits missing since the last promise that was seen
+	lostEver uint64
+	hidden   bool // a fault mark may be in a gap
 }
 
 // NewRebuilder begins with the newest image, and with one that was being installed (nil for none).
@@ -87,6 +89,7 @@ func (r *Rebuilder) Gap(commits uint64) {
 		r.gap, r.gapKnown = true, r.Known()
 	}
 	r.lost += commits
+	r.lostEver += commits
 }
 
 // Frame takes the next frame. It reports whether an entry was appended to the log; it may have been cut at the entry's offset before.
@@ -110,7 +113,7 @@ func (r *Rebuilder) Frame(f *Frame) (appended bool, err error) {
 			r.unanchor() // what was read so far is of a branch that was given up; where it began is no longer on disk
 		}
 		if !r.anchored {
-			r.gap = false
+			r.bridged()
 			break
 		}
 		if f.Offset < r.log.base.End || f.Offset > r.log.end() {
@@ -120,7 +123,7 @@ func (r *Rebuilder) Frame(f *Frame) (appended bool, err error) {
 			return false, fmt.Errorf("truncation to %d of a log from %d to %d: %w", f.Offset, r.log.base.End, r.log.end(), errChain)
 		}
 		r.cut(f.Offset)
-		r.gap = false
+		r.bridged()
 	case FrameFault:
 		r.fault = f.Offset
 	case FrameClear:
@@ -170,7 +173,7 @@ func (r *Rebuilder) reset(at Position) error {
 		return fmt.Errorf("log begins at an image at %d: %w", at.End, errImageLost)
 	}
 	r.anchor(at)
-	r.gap = false
+	r.bridged()
 	return nil
 }
 
@@ -178,6 +181,13 @@ func (r *Rebuilder) anchor(at Position) {
 	r.log, r.start, r.anchored = tail{base: at}, at.End, true
 	r.spans, r.voters = nil, nil
 	r.known = at.End
+}
+
+// bridged ends a gap: what follows shows what the log was behind it. It does not show whether there was a fault mark: where more than
+// one commit is missing, one may have been the loss and the other its mark.
+func (r *Rebuilder) bridged() {
+	r.hidden = r.hidden || r.gap && r.lostEver > 1
+	r.gap = false
 }
 
 // unanchor forgets all entries: the place of the next one shows where the log begins.
@@ -199,7 +209,7 @@ func (r *Rebuilder) entry(e *Entry) (bool, error) {
 		default:
 			return false, nil
 		}
-		r.gap = false
+		r.bridged()
 	}
 	if !r.anchored {
 		at := Position{End: e.Offset, Hash: e.PrevHash}
@@ -219,7 +229,7 @@ func (r *Rebuilder) entry(e *Entry) (bool, error) {
 		return false, fmt.Errorf("entry %d of epoch %d after %d of epoch %d: %w", e.Offset, e.Epoch, last.End-1, last.Epoch, errChain)
 	}
 	if e.Type == EntryVoters {
-		v, err := decodeVoters(e)
+		v, err := DecodeVoters(e)
 		if err != nil {
 			return false, err
 		}
@@ -277,6 +287,9 @@ func (r *Rebuilder) Finish(mark int64) (Recovered, error) {
 	}
 	out.Commit = max(r.Known(), imageEnd)
 	out.Base, out.Entries, out.Start = r.log.base, r.log.ents, r.start
+	if r.hidden && r.fault < 0 {
+		out.NewFault = true
+	}
 	if out.NewFault {
 		if r.fault < 0 || r.log.end() < r.fault {
 			r.fault = r.log.end()

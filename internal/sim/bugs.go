@@ -31,16 +31,23 @@ var profiles = map[string]func(w *World){
 	"damage": func(w *World) {
 		w.weights[evDamage], w.weights[evSeal], w.weights[evCrash], w.weights[evStart], w.weights[evPropose] = 6, 20, 10, 60, 80
 	},
+	"seals": func(w *World) {
+		w.weights[evDamage], w.weights[evSeal], w.weights[evCrash], w.weights[evStart], w.weights[evPropose] = 8, 150, 10, 60, 20
+	},
 	"voters": func(w *World) {
 		w.weights[evVoters], w.weights[evClaim], w.weights[evPropose] = 30, 25, 40
 	},
 	"wipes": func(w *World) { w.weights[evWipe], w.weights[evVoters] = 4, 10 },
 	"restores": func(w *World) {
 		w.weights[evBackup], w.weights[evRestore], w.weights[evDamage], w.weights[evWipe], w.weights[evCrash] = 10, 10, 0, 0, 10
+		w.weights[evVoters], w.weights[evClaim] = 0, 25
 	},
 	"crashes": func(w *World) { w.weights[evCrash], w.weights[evStart], w.power = 30, 80, 50 },
 	"claims":  func(w *World) { w.weights[evClaim], w.weights[evPropose] = 40, 60 },
 }
+
+// profileNames are the profiles that seeds take in turn; "any" is weights as drawn.
+var profileNames = []string{"any", "installs", "damage", "voters", "wipes", "restores", "crashes", "claims", "seals"}
 
 // scorecard is every rule of the protocol, left out.
 var scorecard = []bug{
@@ -71,7 +78,7 @@ var scorecard = []bug{
 	{"voters-not-reverted", metalog.BugVotersNotReverted, 0, "voters", 4000},
 	{"truncate-at-damage", 0, bugTruncateAtDamage, "damage", 4000},
 	{"own-entries-forgiven", 0, bugOwnEntriesForgiven, "damage", 4000},
-	{"torn-despite-seal", 0, bugTornDespiteSeal, "damage", 4000},
+	{"torn-despite-seal", 0, bugTornDespiteSeal, "seals", 4000},
 	{"fault-forgotten", metalog.BugFaultForgotten, 0, "damage", 10000},
 	{"fault-until-unknown", metalog.BugFaultUntilUnknown, 0, "damage", 10000},
 	{"clear-fault-before-fsync", metalog.BugClearFaultBeforeSync, 0, "damage", 20000},

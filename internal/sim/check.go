@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/chronik-io/chronik/internal/metalog"
 )
 
@@ -9,6 +11,7 @@ type checker struct {
 	committed []committedEntry
 	entries   map[entryKey]metalog.Hash
 	starts    map[uint64]metalog.Hash // EpochStart entries by epoch
+	voters    []metalog.Member        // committed last
 }
 
 type committedEntry struct {
@@ -83,6 +86,7 @@ func (w *World) checkCommit(n *node) {
 		}
 		w.check.committed = append(w.check.committed, committedEntry{e.Hash, n.core.Promised().Term, e.More})
 		w.Some.Commits++
+		w.checkVoters(n, e)
 		if n.core.Role() >= metalog.RoleOpening {
 			w.checkMajority(n, e)
 		}
@@ -93,6 +97,33 @@ func (w *World) checkCommit(n *node) {
 	if to > n.core.Durable() {
 		w.fail("I6: node %d commits up to %d, durable is %d", n.id, to, n.core.Durable())
 	}
+}
+
+// checkVoters holds that successive sets of voters differ by one member.
+func (w *World) checkVoters(n *node, e *metalog.Entry) {
+	if e.Type != metalog.EntryVoters {
+		return
+	}
+	v, err := metalog.DecodeVoters(e)
+	if err != nil {
+		w.fail("node %d: %v", n.id, err)
+		return
+	}
+	differ := 0
+	for _, m := range v.Members {
+		if !slices.Contains(w.check.voters, m) {
+			differ++
+		}
+	}
+	for _, m := range w.check.voters {
+		if !v.Has(m) {
+			differ++
+		}
+	}
+	if differ > 1 {
+		w.fail("I10: %d members differ between the voters at offset %d and those before", differ, e.Offset)
+	}
+	w.check.voters = v.Members
 }
 
 // checkMajority holds that an entry is on the disks of a majority of the voters that its controller uses. Disks of nodes that are down

@@ -30,6 +30,10 @@ func (w *World) liveness() {
 				w.electNext(&candidate)
 				waited = 0
 			}
+		case leader.core.Contested() && (target < 0 || !w.converged(target)):
+			// A member has promised another ballot of the same term; only a new term gets it back.
+			w.electNext(&candidate)
+			target = -1
 		case target < 0:
 			leader.core.SetMembers(w.members())
 			first, err := leader.core.Propose([]metalog.NewEntry{{Type: metalog.EntryNoop, Payload: binary.BigEndian.AppendUint64(nil, 0)}})
@@ -40,10 +44,6 @@ func (w *World) liveness() {
 		case w.converged(target):
 			w.Some.Lively++
 			return
-		case leader.core.Contested():
-			// A member has promised another ballot of the same term; only a new term gets it back.
-			w.electNext(&candidate)
-			target = -1
 		}
 	}
 	if w.failure != "" {

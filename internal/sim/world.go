@@ -15,7 +15,7 @@ type Options struct {
 	Nodes int
 	Core  metalog.Bugs
 	Disk  diskBugs
-	// Profile names weights that are better than random ones at showing a bug; "" for none.
+	// Profile names weights that are better than random ones at showing a bug. Without, each seed has one of them, or none.
 	Profile string
 	Trace   func(format string, args ...any)
 }
@@ -116,6 +116,7 @@ func newWorld(o Options) *World {
 		}
 	}
 	w.pending = append(w.pending, w.founders)
+	w.check.voters = w.founders
 	for _, n := range w.nodes {
 		w.start(n)
 	}
@@ -143,7 +144,11 @@ func (w *World) draw() {
 	w.group = w.rng.IntN(2) == 0
 	w.cfg = metalog.CoreConfig{MaxAppendBytes: int64(pick(100, 200, 1000)), WindowBytes: int64(pick(300, 2000)), TailBytes: int64(pick(1, 150, 2000)),
 		MaxUncommittedBytes: 4000, ResendTicks: 2, GiveUpTicks: 12}
-	if p := profiles[w.o.Profile]; p != nil {
+	profile := w.o.Profile
+	if profile == "" {
+		profile = profileNames[w.o.Seed%uint64(len(profileNames))]
+	}
+	if p := profiles[profile]; p != nil {
 		p(w)
 	}
 	for _, x := range w.weights {
@@ -363,7 +368,9 @@ func (w *World) nodeFor(k int) *node {
 		switch k {
 		case evSync:
 			ok = n.core != nil && n.disk.synced < len(n.disk.commits)
-		case evPropose, evVoters:
+		case evVoters:
+			ok = n.core != nil && n.core.Role() >= metalog.RoleOpening
+		case evPropose:
 			ok = n.core != nil && n.core.Role() == metalog.RoleLeader
 		case evInstall:
 			ok = n.core != nil && n.core.Role() >= metalog.RoleOpening && len(n.disk.images) > 0
@@ -443,6 +450,9 @@ func (w *World) sync(n *node) {
 		if n.reset > 0 && batch >= n.reset && n.disk.staged != nil {
 			n.disk.promote()
 			n.reset = 0
+			if n.carry == 0 && w.rng.IntN(2) == 0 { // what is before the Reset is not needed any more
+				n.carry, n.carryTo = batch, n.disk.synced-1
+			}
 		}
 		n.core.Persisted(batch)
 		w.carried(n, batch)
