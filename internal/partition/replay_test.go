@@ -11,8 +11,10 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +65,8 @@ type run struct {
 	seq  int
 	bugs bugs
 
+	fullDisk atomic.Int64
+
 	stating    ID    // whose State is being written
 	interfered error // of interfere
 
@@ -84,6 +88,8 @@ type crashFS struct {
 	mem     *vfs.Mem
 	durable atomic.Int64
 	begun   atomic.Int64
+
+	fullDisk *atomic.Int64 // calls that found the disk full
 
 	mu    sync.Mutex
 	rng   *rand.Rand
@@ -122,9 +128,33 @@ type crashFile struct {
 
 func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
 	f.c.maybe()
+	if f.c.isFull(f.Name()) {
+		n, _ := f.File.WriteAt(p[:len(p)/2], off)
+		return n, syscall.ENOSPC
+	}
 	return f.File.WriteAt(p, off)
 }
-func (f *crashFile) Sync() error               { f.c.maybe(); return f.File.Sync() }
+
+// Sync on a full disk may lose what was written: it stays visible and is never written any more.
+func (f *crashFile) Sync() error {
+	f.c.maybe()
+	if f.c.isFull(f.Name()) {
+		return errors.Join(syscall.ENOSPC, f.c.mem.LoseUnsynced(f.Name()))
+	}
+	return f.File.Sync()
+}
+
+// isFull makes the disk full for some calls on segment files.
+func (c *crashFS) isFull(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.every == 0 || !strings.Contains(name, "/topics/") || c.rng.IntN(12) != 0 {
+		return false
+	}
+	c.fullDisk.Add(1)
+	return true
+}
+
 func (f *crashFile) Truncate(size int64) error { f.c.maybe(); return f.File.Truncate(size) }
 
 // options of the stores under test: everything so small that all happens often.
@@ -156,7 +186,7 @@ func (r *run) open(mem *vfs.Mem, b bugs) error {
 	if err := mem.SyncDir("/"); err != nil {
 		return err
 	}
-	r.fs = &crashFS{FS: mem, mem: mem, rng: rand.New(rand.NewPCG(r.rng.Uint64(), 2))}
+	r.fs = &crashFS{FS: mem, mem: mem, fullDisk: &r.fullDisk, rng: rand.New(rand.NewPCG(r.rng.Uint64(), 2))}
 	if b.stateBuiltApart {
 		b.betweenBuildAndEnqueue = r.interfere
 	}
@@ -233,7 +263,7 @@ func (r *run) step() error {
 	case k < 72:
 		r.s.maint.Lock()
 		defer r.s.maint.Unlock()
-		return r.s.materialize(l)
+		return spaceIsFine(r.s.materialize(l))
 	case k < 78:
 		r.s.maint.Lock()
 		defer r.s.maint.Unlock()
@@ -264,6 +294,14 @@ func (r *run) interfere() {
 	r.interfered = errors.Join(r.interfered, err)
 }
 
+// spaceIsFine accepts that a full disk stops the maintenance for now.
+func spaceIsFine(err error) error {
+	if isNoSpace(err) {
+		return nil
+	}
+	return err
+}
+
 func walFullIsFine(err error) error {
 	if errors.Is(err, ErrWALFull) || errors.Is(err, errPinned) {
 		return nil
@@ -273,7 +311,7 @@ func walFullIsFine(err error) error {
 
 func (r *run) recycle() error {
 	_, err := r.s.recycleOldest()
-	return walFullIsFine(err)
+	return walFullIsFine(spaceIsFine(err))
 }
 
 func (r *run) create(id ID) error {
@@ -628,10 +666,10 @@ func (r *run) checkLookups(l *Log, m *modelLog) error {
 }
 
 // replay runs one seed.
-func replay(seed uint64, steps int, b bugs) (crashes int, err error) {
+func replay(seed uint64, steps int, b bugs) (crashes, full int, err error) {
 	r, err := newRun(seed, b)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	r.powerMayFail()
 	defer func() {
@@ -641,15 +679,15 @@ func replay(seed uint64, steps int, b bugs) (crashes int, err error) {
 	}()
 	for i := range steps {
 		if err := r.step(); err != nil {
-			return crashes, fmt.Errorf("seed %d, step %d: %w", seed, i, err)
+			return crashes, 0, fmt.Errorf("seed %d, step %d: %w", seed, i, err)
 		}
 		n, err := r.snapshots()
 		if err != nil {
-			return crashes, fmt.Errorf("seed %d, step %d, snapshot: %w", seed, i, err)
+			return crashes, 0, fmt.Errorf("seed %d, step %d, snapshot: %w", seed, i, err)
 		}
 		crashes += n
 	}
-	return crashes, r.check(r.s, r.now(), true)
+	return crashes, int(r.fullDisk.Load()), r.check(r.s, r.now(), true)
 }
 
 func seeds(t *testing.T, def uint64) uint64 {
@@ -664,17 +702,18 @@ func seeds(t *testing.T, def uint64) uint64 {
 }
 
 func TestReplayMatchesTheModel(t *testing.T) {
-	crashes := 0
+	crashes, full := 0, 0
 	for seed := *firstSeed; seed < *firstSeed+seeds(t, 40); seed++ {
-		n, err := replay(seed, 150, bugs{})
+		n, f, err := replay(seed, 150, bugs{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		crashes += n
+		full += f
 	}
-	t.Logf("%d power failures", crashes)
-	if crashes == 0 {
-		t.Fatal("no power failure happened")
+	t.Logf("%d power failures, %d times a full disk", crashes, full)
+	if crashes == 0 || full == 0 {
+		t.Fatal("some fault did not happen")
 	}
 }
 
@@ -694,7 +733,7 @@ func TestReplayFindsSeededBugs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(300) {
-				if _, err := replay(seed, 150, b); err != nil {
+				if _, _, err := replay(seed, 150, b); err != nil {
 					t.Logf("found: %.300v", err)
 					return
 				}
