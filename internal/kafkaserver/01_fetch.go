@@ -19,7 +19,6 @@ func init() {
 
 const (
 	fetchFlexible     = 12
-	fetchMaxBytes     = 55 << 20 // fetch.max.bytes
 	fetchMemoryWait   = 10 * time.Second
 	isolationCommited = 1
 	tagReplicaState   = 1
@@ -90,6 +89,7 @@ func (s *Server) fetch(r *request, body []byte) error {
 			f.parts = append(f.parts, fetchPart{fetchWant: q.wants[i]})
 		}
 	}
+	c.dropIfEmpty() // body is read: a fetch that waits holds no read buffer
 	c.serving.Store(true)
 	s.awaitFetch(r, f)
 	c.serving.Store(false)
@@ -400,7 +400,7 @@ func (s *Server) readPart(b []byte, p *fetchPart, q *fetchQuery, maxBytes int, f
 		return s.readMetadataLog(b, p.offset, maxBytes, first)
 	}
 	out, err := p.replica.Log().Read(b, p.offset, p.limit(q), maxBytes, first)
-	if err != nil && !errors.Is(err, partition.ErrOutOfRange) {
+	if err != nil && !errors.Is(err, partition.ErrOutOfRange) && s.readErrors.allow(s.now.Load()) {
 		s.log.Error("fetch failed", "topic", p.replica.Topic(), "partition", p.index, "offset", p.offset, "err", err)
 	}
 	return out, err

@@ -28,7 +28,7 @@ func fetchError(r *request, err error) *buffer {
 // answerFetch reads the records straight into the response.
 func (s *Server) answerFetch(r *request, f *fetcher, session *fetchSession) *buffer {
 	q := &f.query
-	budget := int64(min(max(q.maxBytes, 0), fetchMaxBytes))
+	budget := min(int64(max(q.maxBytes, 0)), s.fetchMax)
 	planned, memory := f.plan(q, budget, session != nil && q.sessionEpoch != fetchEpochFull)
 	if !s.takeFetchMemory(r.ctx, memory) {
 		// No memory in time: the client is told what is there and asks again.

@@ -86,6 +86,13 @@ func (b *byteBudget) wakeLocked() {
 	}
 }
 
+// roomy reports whether so much is free that what is not needed now may be kept.
+func (b *byteBudget) roomy() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiters) == 0 && b.used <= b.limit/2
+}
+
 // inUse is for metrics and tests.
 func (b *byteBudget) inUse() int64 {
 	b.mu.Lock()

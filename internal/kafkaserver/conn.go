@@ -148,11 +148,11 @@ func (c *conn) readable(fd uintptr) bool {
 // serveBuffered serves the complete frames in the buffer.
 func (c *conn) serveBuffered() error {
 	for {
-		b := c.buf.b[c.r:]
-		if len(b) == 0 {
+		if c.buf == nil || c.r == len(c.buf.b) {
 			c.frameSince.Store(0)
 			return nil
 		}
+		b := c.buf.b[c.r:]
 		size, err := c.s.frameSize(b)
 		if err != nil {
 			return err
@@ -194,11 +194,15 @@ func (c *conn) room() error {
 }
 
 // newBuffer takes a buffer with room for n bytes from the budget, waiting for it at most for FrameTimeout, and moves data into it.
+// Buffers of the common size have a budget of their own, so that frames that are large or slow do not stop all others.
 func (c *conn) newBuffer(n int, data []byte) error {
 	if class := bufferClassOf(n); class >= 0 {
 		n = smallestBuffer << class
 	}
 	budget := c.s.frameBudget
+	if n <= readChunkBytes {
+		budget = c.s.chunkBudget
+	}
 	if !budget.try(int64(n)) {
 		ctx, cancel := context.WithTimeout(c.ctx, c.s.limits.FrameTimeout)
 		err := budget.take(ctx, int64(n))
@@ -232,9 +236,12 @@ func (c *conn) dropIfEmpty() {
 // park is called when the socket is empty: a connection with nothing pending keeps no buffer, but for a large one, which it will need
 // again, until it has been quiet for a while; one with the beginning of a frame keeps as little as holds it.
 func (c *conn) park() {
+	if c.buf == nil {
+		return
+	}
 	unread := len(c.buf.b) - c.r
 	switch {
-	case unread == 0 && cap(c.buf.b) > readChunkBytes:
+	case unread == 0 && cap(c.buf.b) > readChunkBytes && c.s.frameBudget.roomy():
 		c.buf.b, c.r = c.buf.b[:0], 0
 		c.holds.Store(true)
 	case unread == 0:
@@ -276,6 +283,14 @@ func (c *conn) serveFrame(frame []byte) error {
 	c.begin(h, n)
 	if a.raw != nil {
 		return a.raw(c.s, &c.req, body)
+	}
+	if len(body) <= parkedBytes && c.r == len(c.buf.b) {
+		// The handler may wait for minutes (JoinGroup): it shall not hold a read buffer for that.
+		own := getBuffer(len(body))
+		defer own.release()
+		own.b = append(own.b, body...)
+		body = own.b
+		c.dropBuffer()
 	}
 	c.serving.Store(true)
 	resp, err := a.handle(c.s, &c.req, body)

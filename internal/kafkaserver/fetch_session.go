@@ -11,12 +11,11 @@ import (
 )
 
 const (
-	maxFetchSessions = 1000            // max.incremental.fetch.session.cache.slots
-	sessionEviction  = 2 * time.Minute // min.incremental.fetch.session.eviction.ms
-	maxSessionParts  = 200_000         // partitions of one session
-	fetchEpochFull   = 0               // full request that asks for a session
-	fetchEpochFinal  = -1              // full request that wants none, and ends the one it names
-	fetchTopicIDs    = 13              // first version of Fetch that names topics by id
+	sessionEviction = 2 * time.Minute // min.incremental.fetch.session.eviction.ms
+	maxSessionParts = 200_000         // partitions of one session
+	fetchEpochFull  = 0               // full request that asks for a session
+	fetchEpochFinal = -1              // full request that wants none, and ends the one it names
+	fetchTopicIDs   = 13              // first version of Fetch that names topics by id
 )
 
 // partKey names a partition as a request does: by topic name or by topic id.

@@ -23,7 +23,8 @@ var defaultLimits = Limits{
 	MaxConnections:   10_000,
 	MaxPerIP:         10_000,
 	IdleTimeout:      10 * time.Minute,
-	InFlightBytes:    256 << 20,
+	InFlightBytes:    192 << 20,
+	ChunkBytes:       64 << 20,
 	FetchBytes:       256 << 20,
 	FrameTimeout:     30 * time.Second,
 	WriteTimeout:     30 * time.Second,
@@ -39,6 +40,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.MaxPerIP, d.MaxPerIP)
 	setDefault(&l.IdleTimeout, d.IdleTimeout)
 	setDefault(&l.InFlightBytes, d.InFlightBytes)
+	setDefault(&l.ChunkBytes, d.ChunkBytes)
 	setDefault(&l.FetchBytes, d.FetchBytes)
 	setDefault(&l.FrameTimeout, d.FrameTimeout)
 	setDefault(&l.WriteTimeout, d.WriteTimeout)

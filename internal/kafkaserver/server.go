@@ -48,7 +48,8 @@ type Limits struct {
 	MaxConnections   int           // max.connections
 	MaxPerIP         int           // max.connections.per.ip
 	IdleTimeout      time.Duration // connections.max.idle.ms
-	InFlightBytes    int64         // all frames being read or served, over all connections
+	InFlightBytes    int64         // all frames larger than 64 KiB being read or served, over all connections
+	ChunkBytes       int64         // read buffers of 64 KiB, over all connections; one is held only while something is in it
 	FetchBytes       int64         // all fetch responses being built or sent
 	FrameTimeout     time.Duration // from a frame's first byte to its last
 	WriteTimeout     time.Duration // a response that makes no progress for so long closes the connection
@@ -68,11 +69,14 @@ type Server struct {
 
 	now         atomic.Int64 // coarse clock, nanoseconds; janitor
 	frameBudget *byteBudget
+	chunkBudget *byteBudget
 	fetchBudget *byteBudget
 	sessions    *fetchSessions
+	fetchMax    int64 // fetch.max.bytes
 	stats       counters
 	producerIDs producerIDs
 	ready       readyConns
+	readErrors  logGate
 
 	mu      sync.Mutex // guards the rest
 	conns   map[*conn]struct{}
@@ -99,8 +103,10 @@ func New(d Deps, l Limits) (*Server, error) {
 		return nil, errors.New("make kafka server: no logger or no config")
 	}
 	l = l.withDefaults()
-	s := &Server{deps: d, limits: l, log: d.Logger, given: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), fetchBudget: newBudget(l.FetchBytes),
-		sessions: newFetchSessions(maxFetchSessions), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
+	s := &Server{deps: d, limits: l, log: d.Logger, given: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), chunkBudget: newBudget(l.ChunkBytes), fetchBudget: newBudget(l.FetchBytes),
+		sessions: newFetchSessions(0), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
+	given := func(name string) int64 { return config.BrokerInt(name, config.Layers{Static: s.given}) }
+	s.fetchMax, s.sessions.max = given(config.FetchMaxBytes), int(given(config.FetchSessionSlots))
 	s.now.Store(time.Now().UnixNano())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if d.Store != nil {

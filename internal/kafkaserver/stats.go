@@ -37,7 +37,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Connections: n,
 		Accepted:    s.stats.accepted.Load(), Refused: s.stats.refused.Load(), Closed: s.stats.closed.Load(),
-		BytesIn: s.stats.bytesIn.Load(), FrameBytes: s.frameBudget.inUse(), FetchBytes: s.fetchBudget.inUse(), FetchSessions: s.sessions.count(),
+		BytesIn: s.stats.bytesIn.Load(), FrameBytes: s.frameBudget.inUse() + s.chunkBudget.inUse(), FetchBytes: s.fetchBudget.inUse(), FetchSessions: s.sessions.count(),
 		Requests: map[int16]int64{},
 	}
 	for k := range s.stats.requests {
@@ -50,4 +50,12 @@ func (s *Server) Stats() Stats {
 		}
 	}
 	return st
+}
+
+// logGate lets one log line a second pass, so that what happens at every request does not fill the log.
+type logGate struct{ last atomic.Int64 }
+
+func (g *logGate) allow(now int64) bool {
+	last := g.last.Load()
+	return now-last >= int64(janitorPeriod) && g.last.CompareAndSwap(last, now)
 }

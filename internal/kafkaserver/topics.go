@@ -7,27 +7,27 @@ import (
 // topicCache remembers the last topic that a connection asked for by name, because most requests name one topic, the same again.
 // It belongs to the connection's goroutine.
 type topicCache struct {
-	image *metadata.Image
+	at    int64 // the image's offset; not the image itself, which idle connections would keep alive
 	name  string
 	topic *metadata.Topic
 }
 
 // byName is the topic of that name in an image, nil if there is none.
 func (c *topicCache) byName(im *metadata.Image, name []byte) *metadata.Topic {
-	if c.image == im && c.name == string(name) {
+	if c.topic != nil && c.at == im.Offset() && c.name == string(name) {
 		return c.topic
 	}
 	if c.name != string(name) {
 		c.name = string(name)
 	}
-	c.image, c.topic = im, im.Topic(c.name)
+	c.at, c.topic = im.Offset(), im.Topic(c.name)
 	return c.topic
 }
 
 // byNameString is byName for a name that is a string already.
 func (c *topicCache) byNameString(im *metadata.Image, name string) *metadata.Topic {
-	if c.image != im || c.name != name {
-		c.image, c.name, c.topic = im, name, im.Topic(name)
+	if c.topic == nil || c.at != im.Offset() || c.name != name {
+		c.at, c.name, c.topic = im.Offset(), name, im.Topic(name)
 	}
 	return c.topic
 }
