@@ -88,8 +88,9 @@ func (e Environment) describe() string {
 	return strings.Join(lines, "\n")
 }
 
-// addresses and identities are no settings that a figure depends on.
-var notSettings = []string{"listeners", "advertised.listeners", "log.dirs", "log.dir", "node.id", "broker.id", "controller.quorum", "controller.listener", "process.roles", "listener.security",
+// notSettings are names that no figure depends on: addresses, identities, internal topics. The JSON report has them all.
+var notSettings = []string{"offsets.topic.", "transaction.state.log.", "share.coordinator.", "group.", "auto.create.", "num.partitions", "default.replication.factor", "broker.id", "sasl.", "cluster.id",
+	"listeners", "advertised.listeners", "log.dirs", "log.dir", "node.id", "broker.id", "controller.quorum", "controller.listener", "process.roles", "listener.security",
 	"inter.broker.listener", "broker.rack", "replica.selector"}
 
 func changed(m map[string]string) string {
@@ -120,7 +121,11 @@ func (rep *Report) rowGrid() *cli.Grid {
 	g := &cli.Grid{Empty: "no interval was completed", Columns: []cli.Column{{Title: "TIME", Right: true}, {Title: "PHASE"}, {Title: "PER SECOND", Right: true}, {Title: "MiB/s", Right: true},
 		{Title: "P50", Right: true}, {Title: "P99", Right: true}, {Title: "P99.9", Right: true}, {Title: "MAX", Right: true}, {Title: "FAILED", Right: true}, {Title: "CLIENT CPU", Right: true}}}
 	for _, r := range rep.Rows {
-		g.Add(fmt.Sprintf("%.1fs", r.EndS), r.Phase, cli.Count(int64(r.PerSecond)), fmt.Sprintf("%.1f", r.MiBPerS), msText(r.P50Ms), msText(r.P99Ms), msText(r.P999Ms), msText(r.MaxMs),
+		rate, size := cli.Count(int64(r.PerSecond)), fmt.Sprintf("%.1f", r.MiBPerS)
+		if r.Phase == phaseDrain {
+			rate, size = "-", "-"
+		}
+		g.Add(fmt.Sprintf("%.1fs", r.EndS), r.Phase, rate, size, msText(r.P50Ms), msText(r.P99Ms), msText(r.P999Ms), msText(r.MaxMs),
 			cli.Count(r.Failed), fmt.Sprintf("%.2f", r.ClientCores))
 	}
 	return g

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// handOver is how long the sampler waits for goroutines to notice its offer; an idle one is asked again at the next row.
-const handOver = 20 * time.Millisecond
+// maxHandOver bounds how long the sampler waits for goroutines to notice its offer: acknowledgements may come in bursts far apart. One
+// that stays idle is asked again at the next row. A row's rate is over the time that it really covers.
+const maxHandOver = 500 * time.Millisecond
 
 // Row is one interval of a run.
 type Row struct {
@@ -83,7 +84,7 @@ func (s *sampler) collect() *shard {
 		}
 		waiting++
 	}
-	for deadline := time.Now().Add(handOver); waiting > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(min(maxHandOver, s.run.o.Interval/2)); waiting > 0 && time.Now().Before(deadline); {
 		waiting = 0
 		for i, r := range s.recorders {
 			if !s.offered[i] {
@@ -117,7 +118,7 @@ func (s *sampler) row(sh *shard) {
 	case s.last >= s.run.window.end.Load():
 		r.Phase = phaseDrain
 	}
-	if seconds > 0 {
+	if seconds > 0 && r.Phase != phaseDrain { // what was still outstanding comes in no time: that is no rate
 		r.PerSecond = float64(r.Records) / seconds
 		r.MiBPerS = r.PerSecond * float64(s.run.o.size) / (1 << 20)
 	}
