@@ -19,7 +19,6 @@ import (
 	"github.com/chronik-io/chronik/internal/partition"
 	"github.com/chronik-io/chronik/internal/replica"
 	"github.com/chronik-io/chronik/internal/uuid"
-	"github.com/chronik-io/chronik/internal/vfs"
 	"github.com/chronik-io/chronik/internal/wal"
 )
 
@@ -32,7 +31,7 @@ const leadTimeout = 30 * time.Second
 // openStore recovers the node WAL and all partitions.
 func (n *Node) openStore() error {
 	store, err := partition.OpenStore(partition.StoreOptions{
-		FS:           vfs.OS,
+		FS:           n.disk,
 		Dir:          n.c.DataDir,
 		WAL:          wal.Options{MaxBytes: n.c.WALBytes, OnFatal: n.fatal, Logger: n.logger.With("log", "wal")},
 		MinFreeBytes: uint64(n.c.MinFreeBytes),
@@ -50,7 +49,7 @@ func (n *Node) openStore() error {
 func (n *Node) openMetadata() error {
 	self := n.self()
 	meta, err := metalog.Open(metalog.Options{
-		FS:   vfs.OS,
+		FS:   n.disk,
 		Dir:  filepath.Join(n.c.DataDir, dirMetadata),
 		Self: self, Boot: n.id.Boot, Nonce: n.nonce,
 		Genesis: metalog.Genesis{ClusterID: n.id.ClusterID, Founders: []metalog.Member{self}},

@@ -24,6 +24,7 @@ type reading struct {
 func (n *Node) registry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(n.disk.syncs)
 	r.MustRegister(&nodeCollector{n: n, readings: n.readings()})
 	return r
 }
@@ -42,6 +43,12 @@ func (n *Node) readings() []reading {
 		{"partitions", "partitions in the metadata", prometheus.GaugeValue, func() float64 { return float64(n.meta.Image().PartitionCount()) }},
 		{"topics", "topics in the metadata", prometheus.GaugeValue, func() float64 { return float64(n.meta.Image().TopicCount()) }},
 		{"replicas", "replicas on this node", prometheus.GaugeValue, func() float64 { return float64(len(n.replicas.All())) }},
+		{"wal_commits_total", "commits made durable; one sync each", prometheus.CounterValue, func() float64 { return float64(n.store.Usage().Commits) }},
+		{"wal_records_total", "records appended to the WAL", prometheus.CounterValue, func() float64 { return float64(n.store.Usage().Records) }},
+		{"wal_used_bytes", "live bytes of the WAL", prometheus.GaugeValue, func() float64 { return float64(n.store.Usage().UsedBytes) }},
+		{"wal_max_bytes", "bound of the WAL", prometheus.GaugeValue, func() float64 { return float64(n.store.Usage().MaxBytes) }},
+		{"wal_pending_bytes", "bytes appended and not durable yet", prometheus.GaugeValue, func() float64 { return float64(n.store.Usage().Pending) }},
+		{"wal_ring_bytes", "memory of recent commits", prometheus.GaugeValue, func() float64 { return float64(n.store.Usage().RingBytes) }},
 		{"metadata_commit_offset", "end of the committed metadata log", prometheus.CounterValue, func() float64 { return float64(n.meta.Commit()) }},
 		{"metadata_end_offset", "end of this node's metadata log", prometheus.CounterValue, func() float64 { return float64(n.meta.End()) }},
 		{"metadata_epoch", "epoch of the last metadata entry", prometheus.GaugeValue, func() float64 { return float64(n.meta.Status().Epoch) }},

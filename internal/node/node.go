@@ -36,6 +36,8 @@ type Options struct {
 	Started time.Time // when the process began, for the time to ready
 	// Exit ends the process after a fatal error; os.Exit when nil.
 	Exit func(code int)
+
+	disk vfs.FS // tests: instead of the real one
 }
 
 // Node is a running server.
@@ -44,6 +46,7 @@ type Node struct {
 	c       *config.Config
 	static  map[string]string // Kafka's settings as this node was started with them
 	logger  *slog.Logger
+	disk    *measuredDisk
 	nonce   uint64
 	id      Identity
 	ports   listeners
@@ -76,6 +79,9 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Exit == nil {
 		o.Exit = os.Exit
 	}
+	if o.disk == nil {
+		o.disk = vfs.OS
+	}
 	if o.Started.IsZero() {
 		o.Started = time.Now()
 	}
@@ -83,7 +89,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, fmt.Errorf("start %d nodes: %w: a cluster has one node", o.Config.Nodes(), ErrNotSupported)
 	}
 	tuneMemory()
-	n := &Node{o: o, c: o.Config, static: o.Config.StaticKafka(), logger: o.Logger, leads: make(chan uint64, 1)}
+	n := &Node{o: o, c: o.Config, static: o.Config.StaticKafka(), logger: o.Logger, disk: newMeasuredDisk(o.disk, o.Config.DataDir), leads: make(chan uint64, 1)}
 	if err := n.start(ctx); err != nil {
 		within, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -182,7 +188,7 @@ func (n *Node) bind() error {
 // identify reads or mints who this node is.
 func (n *Node) identify() error {
 	var err error
-	if n.id, err = openIdentity(vfs.OS, n.c.DataDir, n.c.NodeID, ""); err != nil {
+	if n.id, err = openIdentity(n.disk, n.c.DataDir, n.c.NodeID, ""); err != nil {
 		return err
 	}
 	n.nonce, err = newNonce()

@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"time"
-
-	"github.com/chronik-io/chronik/internal/vfs"
 )
 
 const (
@@ -20,7 +18,7 @@ func (n *Node) watchSpace(ctx context.Context) error {
 	defer tick.Stop()
 	scarce := false
 	for {
-		free, total, err := vfs.OS.FreeSpace(n.c.DataDir)
+		free, total, err := n.disk.FreeSpace(n.c.DataDir)
 		if err != nil {
 			n.logger.Warn("free space unknown", "dir", n.c.DataDir, "error", err)
 		} else {
