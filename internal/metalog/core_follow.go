@@ -352,7 +352,9 @@ func (c *Core) ImageStored() {
 	}
 	c.swap(s.file.Meta)
 	if s.adopt {
-		c.fetchMore()
+		if c.lead != nil {
+			c.fetchMore()
+		}
 		return
 	}
 	a := c.message(MsgAck, s.from)

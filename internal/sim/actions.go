@@ -171,6 +171,7 @@ func (w *World) carried(n *node, batch int64) {
 			}
 		}
 	}
+	start = min(start, d.images[len(d.images)-1].Meta.At.End) // the rest was of a log that an image replaced
 	d.first, n.carry = n.carryTo, 0
 	w.Some.Recycled++
 	n.core.Recycled(start)

@@ -34,20 +34,24 @@ var profiles = map[string]func(w *World){
 	"seals": func(w *World) {
 		w.weights[evDamage], w.weights[evSeal], w.weights[evCrash], w.weights[evStart], w.weights[evPropose] = 8, 150, 10, 60, 20
 	},
+	"repairs": func(w *World) {
+		w.weights[evDamage], w.weights[evCrash], w.weights[evStart], w.weights[evPropose] = 8, 10, 60, 60
+		w.weights[evImage], w.weights[evInstall], w.weights[evIO] = 20, 40, 100
+	},
 	"voters": func(w *World) {
 		w.weights[evVoters], w.weights[evClaim], w.weights[evPropose] = 30, 25, 40
 	},
 	"wipes": func(w *World) { w.weights[evWipe], w.weights[evVoters] = 4, 10 },
 	"restores": func(w *World) {
 		w.weights[evBackup], w.weights[evRestore], w.weights[evDamage], w.weights[evWipe], w.weights[evCrash] = 10, 10, 0, 0, 10
-		w.weights[evVoters], w.weights[evClaim] = 0, 25
+		w.weights[evVoters], w.weights[evClaim], w.weights[evDrop], w.weights[evLink], w.weights[evPropose] = 0, 15, 40, 8, 20
 	},
 	"crashes": func(w *World) { w.weights[evCrash], w.weights[evStart], w.power = 30, 80, 50 },
 	"claims":  func(w *World) { w.weights[evClaim], w.weights[evPropose] = 40, 60 },
 }
 
 // profileNames are the profiles that seeds take in turn; "any" is weights as drawn.
-var profileNames = []string{"any", "installs", "damage", "voters", "wipes", "restores", "crashes", "claims", "seals"}
+var profileNames = []string{"any", "installs", "damage", "voters", "wipes", "restores", "crashes", "claims", "seals", "repairs"}
 
 // scorecard is every rule of the protocol, left out.
 var scorecard = []bug{
@@ -90,7 +94,7 @@ var scorecard = []bug{
 	{"install-without-retain", metalog.BugInstallNoRetain, 0, "installs", 10000},
 	{"install-not-atomic", metalog.BugInstallNotAtomic, 0, "installs", 10000},
 	{"install-loses-promise", metalog.BugInstallLosesPromise, 0, "installs", 10000},
-	{"install-clears-fault", metalog.BugInstallClearsFault, 0, "installs", 20000},
+	{"install-clears-fault", metalog.BugInstallClearsFault, 0, "repairs", 20000},
 	{"install-ignores-ballot", metalog.BugInstallNoBallot, 0, "installs", 20000},
 	{"install-ballot-not-rechecked", metalog.BugInstallNoRecheck, 0, "installs", 20000},
 	{"image-with-partial-lineage", metalog.BugPartialLineage, 0, "installs", 10000},

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"slices"
-
 	"github.com/chronik-io/chronik/internal/metalog"
 )
 
@@ -56,16 +54,15 @@ func (w *World) damage(n *node) {
 	}
 }
 
-// restore puts a disk back to an older state, as the restart of a virtual machine from a backup does. It is done only when all others
-// that may vote know of the boot that is forgotten: nothing else can tell.
+// restore puts a disk back to an older state, as the restart of a virtual machine from a backup does. It is done only when all other
+// members, any of which may lead, know of the boot that is forgotten: nothing else can tell.
 func (w *World) restore(n *node) {
 	b := n.backup
 	if b == nil || b.member != n.disk.member || w.Some.Restores > 0 || w.Some.Wipes > 0 || w.weights[evDamage] > 0 || n.refused {
 		return
 	}
 	for _, other := range w.nodes {
-		votes := w.weights[evVoters] > 0 || slices.Contains(w.founders, other.disk.member)
-		if other != n && votes && other.knows(b.member) < b.boot+1 {
+		if other != n && other.knows(b.member) < b.boot+1 {
 			return
 		}
 	}

@@ -416,7 +416,9 @@ func (w *World) act(k int, n *node) {
 			d.synced++
 		}
 	case evBackup:
-		n.backup = n.disk.clone()
+		if n.backup == nil {
+			n.backup = n.disk.clone()
+		}
 	}
 }
 
