@@ -19,6 +19,7 @@ var files = []struct{ shell, dir, prefix, suffix string }{
 var binaries = []string{"chronik-server", "chronikctl", "chronik-bench", "chronik-top"}
 
 func TestCompletionsAreWhatTheBinariesPrint(t *testing.T) {
+	watchSources(t)
 	bin := t.TempDir()
 	args := []string{"build", "-o", bin + string(filepath.Separator)}
 	for _, b := range binaries {
@@ -39,6 +40,21 @@ func TestCompletionsAreWhatTheBinariesPrint(t *testing.T) {
 			if err != nil || string(got) != string(want) {
 				t.Errorf("completions/%s is not what %s prints (%v): run make completions", path, b, err)
 			}
+		}
+	}
+}
+
+// watchSources looks at the sources of the commands, so that go test does not answer from its cache when one has changed.
+func watchSources(t *testing.T) {
+	for _, dir := range []string{"../cmd", "../internal/cli", "../internal/ctl", "../internal/bench", "../internal/top", "../internal/config"} {
+		err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

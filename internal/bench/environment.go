@@ -31,7 +31,7 @@ type Environment struct {
 	GOMAXPROCS    int               `json:"gomaxprocs"`
 	MemoryBytes   int64             `json:"memoryBytes"`
 	Cluster       string            `json:"cluster"`
-	Server        string            `json:"server"` // guessed from the APIs that it advertises
+	Server        string            `json:"server"` // Chronik where there is a metadata log, else guessed from the APIs that it advertises
 	Brokers       int               `json:"brokers"`
 	Bootstrap     []string          `json:"bootstrap"`
 	RTTMs         float64           `json:"rttMs"` // median of an ApiVersions round trip to the slowest broker
@@ -110,19 +110,14 @@ func (r *run) roundTrip(ctx context.Context, id int32) float64 {
 }
 
 func (r *run) serverGuess(ctx context.Context, id int32) string {
-	all, err := r.meta.Admin().ApiVersions(ctx)
-	if err != nil {
-		return ""
-	}
-	v, ok := all[id]
-	if !ok || v.Err != nil {
-		return ""
-	}
-	guess := "Kafka API " + v.VersionGuess()
 	if _, _, err := r.meta.LogBounds(ctx); err == nil {
-		guess = "Chronik, " + guess
+		return "Chronik" // the set of its APIs is its own, so there is no Kafka release to guess
 	}
-	return guess
+	all, err := r.meta.Admin().ApiVersions(ctx)
+	if v, ok := all[id]; err == nil && ok && v.Err == nil {
+		return "Kafka API " + v.VersionGuess()
+	}
+	return ""
 }
 
 func kernel() string {
