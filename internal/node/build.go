@@ -84,7 +84,7 @@ func (n *Node) openMetadata() error {
 func (n *Node) ballot() metalog.Ballot { return metalog.Ballot{Member: n.self(), Nonce: n.nonce} }
 
 // build makes what works on the two logs and subscribes it to the metadata, in the order in which it has to see a change.
-func (n *Node) build() {
+func (n *Node) build(context.Context) error {
 	n.controller = controller.New(controller.Options{Log: n.meta, NodeID: n.id.NodeID, Static: n.static, Logger: n.logger})
 	n.incarnation = uuid.New()
 	n.replicas = replica.NewSet(replica.Options{
@@ -106,6 +106,7 @@ func (n *Node) build() {
 			}
 		}
 	})
+	return nil
 }
 
 // startMetadata loads the recovered image, begins to lead, and registers this process as a new incarnation of the broker:
@@ -145,13 +146,14 @@ func (n *Node) register(ctx context.Context) error {
 	return nil
 }
 
-// startBackground runs what works on its own until the node stops.
-func (n *Node) startBackground() {
+// serve starts what works on its own until the node stops, and opens the door.
+func (n *Node) serve(context.Context) error {
 	n.run("store", n.store.Run)
 	n.run("replicas", n.replicas.Run)
 	n.run("groups", n.groups.Run)
 	n.run("space", n.watchSpace)
 	n.run("controller", n.controller.Run)
+	return n.startKafka()
 }
 
 // run starts background work. An error of it is fatal, as what it keeps up is needed.
@@ -174,8 +176,7 @@ func (n *Node) run(name string, work func(context.Context) error) {
 	})
 }
 
-// startKafka opens the door.
-func (n *Node) startKafka(context.Context) error {
+func (n *Node) startKafka() error {
 	server, err := kafkaserver.New(kafkaserver.Deps{
 		NodeID: n.id.NodeID, ClusterID: n.id.ClusterID, Config: n.c, Meta: n.meta, Controller: n.controller,
 		Replicas: n.replicas, Store: n.store, Groups: n.groups, Logger: n.logger,

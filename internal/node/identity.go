@@ -70,10 +70,12 @@ func openIdentity(fsys vfs.FS, dir string, nodeID int32, clusterID string) (Iden
 	if clusterID != "" && id.ClusterID != clusterID {
 		return id, fmt.Errorf("%w: %s belongs to cluster %s, not to %s", ErrIdentity, dir, id.ClusterID, clusterID)
 	}
+	checks := make([]func() error, 0, len(nodeDirs))
 	for _, sub := range nodeDirs {
-		if err := checkCopy(fsys, filepath.Join(dir, sub), id); err != nil {
-			return id, err
-		}
+		checks = append(checks, func() error { return checkCopy(fsys, filepath.Join(dir, sub), id) })
+	}
+	if err := together(checks...); err != nil { // at the first start they wait for the disk
+		return id, err
 	}
 	id.Boot++
 	return id, writeIdentity(fsys, dir, id, true)

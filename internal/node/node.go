@@ -107,35 +107,41 @@ func (n *Node) onStop(name string, fn func(context.Context) error) {
 
 // start is the start order of a node.
 func (n *Node) start(ctx context.Context) error {
-	if err := n.openDirectory(); err != nil {
-		return err
-	}
-	if err := n.bind(); err != nil {
-		return err
-	}
-	if err := n.identify(); err != nil {
-		return err
-	}
-	n.startHTTP()
-	// The two logs have nothing to do with each other until both are recovered.
-	if err := together(n.openStore, n.openMetadata); err != nil {
-		return err
-	}
-	n.build()
-	if err := n.startMetadata(ctx); err != nil {
-		return err
-	}
-	n.startBackground()
-	if err := n.startKafka(ctx); err != nil {
-		return err
+	begin := n.o.Started
+	var took []any // milliseconds by step
+	for _, step := range []struct {
+		name string
+		fn   func(context.Context) error
+	}{
+		{"lock", n.openDirectory},
+		{"bind", n.bind},
+		{"identify", n.identify},
+		{"recover", n.openLogs},
+		{"build", n.build},
+		{"lead", n.startMetadata},
+		{"serve", n.serve},
+	} {
+		if err := step.fn(ctx); err != nil {
+			return err
+		}
+		took = append(took, slog.Float64(step.name, float64(time.Since(begin).Microseconds())/1000))
+		begin = time.Now()
 	}
 	n.readyMs = time.Since(n.o.Started).Milliseconds()
 	n.serving.Store(true)
+	n.logger.Info("started", slog.Group("ms", took...))
 	return nil
 }
 
+// openLogs recovers the node WAL and the metadata log side by side: they have nothing to do with each other until both are
+// there.
+func (n *Node) openLogs(context.Context) error {
+	n.startHTTP()
+	return together(n.openStore, n.openMetadata)
+}
+
 // openDirectory creates the data directory and takes its lock.
-func (n *Node) openDirectory() error {
+func (n *Node) openDirectory(context.Context) error {
 	lock, err := lockDirectory(n.c.DataDir)
 	if err != nil {
 		return err
@@ -174,7 +180,7 @@ func Format(c *config.Config, clusterID string) (Identity, error) {
 }
 
 // bind takes the ports before anything is written.
-func (n *Node) bind() error {
+func (n *Node) bind(context.Context) error {
 	ports, err := listen(n.c)
 	if err != nil {
 		return err
@@ -186,7 +192,7 @@ func (n *Node) bind() error {
 }
 
 // identify reads or mints who this node is.
-func (n *Node) identify() error {
+func (n *Node) identify(context.Context) error {
 	var err error
 	if n.id, err = openIdentity(n.disk, n.c.DataDir, n.c.NodeID, ""); err != nil {
 		return err
