@@ -51,8 +51,11 @@ func (c *Controller) RegisterBroker(ctx context.Context, r Registration) (epoch 
 		if err := d.add(events...); err != nil {
 			return err
 		}
-		if r.Fenced {
-			return nil
+		if r.Fenced { // what it led is led by others from now on, where there are others that may
+			moved := slices.DeleteFunc(elections(d.image(), r.BrokerID, true), func(ev metadata.Event) bool {
+				return ev.(*metadata.SetLeader).Leader == metadata.NoLeader
+			})
+			return d.add(moved...)
 		}
 		return d.add(elections(d.image(), r.BrokerID, false)...) // what waited for this broker is led by it again
 	})

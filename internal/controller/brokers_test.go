@@ -197,3 +197,23 @@ func BenchmarkCreateTopic(b *testing.B) {
 		}
 	}
 }
+
+func TestRegisteringFencedMovesLeaders(t *testing.T) {
+	c, log := cluster(t, 3, nil)
+	mustCreate(t, c, topic("three", 3, 3), topic("one", 3, 1))
+	epoch, err := c.RegisterBroker(t.Context(), Registration{BrokerID: 2, Incarnation: uuid.New(), DiskID: uuid.UUID{2}, Fenced: true})
+	if err != nil || !log.Image().Broker(2).Fenced {
+		t.Fatal(err)
+	}
+	for n, p := range log.Image().Topic("three").Partitions {
+		if p.Leader == 2 || p.Leader == metadata.NoLeader {
+			t.Errorf("three-%d is led by %d", n, p.Leader)
+		}
+	}
+	for n, p := range log.Image().Topic("one").Partitions { // nobody else has the data: it waits for this broker
+		if p.Leader != p.Replicas[0] {
+			t.Errorf("one-%d is led by %d, its replica is %d", n, p.Leader, p.Replicas[0])
+		}
+	}
+	expect(t, "unfence", c.UnfenceBroker(t.Context(), 2, epoch), nil)
+}

@@ -77,7 +77,7 @@ func (c *Controller) autoTopic(im *metadata.Image, name string) NewTopic {
 	t := NewTopic{Name: name, Partitions: Default, ReplicationFactor: Default}
 	if name == metadata.OffsetsTopic {
 		t.Partitions = int32(c.brokerInt(im, config.OffsetsTopicPartitions))
-		t.ReplicationFactor = int32(c.brokerInt(im, config.OffsetsTopicReplicationFactor))
+		t.ReplicationFactor = int32(c.allowed(int(c.brokerInt(im, config.OffsetsTopicReplicationFactor))))
 		segment := strconv.FormatInt(c.brokerInt(im, config.OffsetsTopicSegmentBytes), 10)
 		for _, s := range [][2]string{{"cleanup.policy", "compact"}, {"compression.type", "producer"}, {"segment.bytes", segment}} {
 			t.Configs = append(t.Configs, ConfigValue{s[0], &s[1]})
@@ -135,7 +135,9 @@ func (c *Controller) createTopic(d *draft, t *NewTopic, internal bool, r *TopicR
 	}
 	var parts []metadata.PartitionState
 	if len(t.Assignment) > 0 {
-		parts, err = manualPartitions(d.image(), t)
+		if err = c.checkReplicas(len(t.Assignment[0].Replicas)); err == nil {
+			parts, err = manualPartitions(d.image(), t)
+		}
 	} else {
 		parts, err = c.placedPartitions(d.image(), t)
 	}
@@ -148,6 +150,23 @@ func (c *Controller) createTopic(d *draft, t *NewTopic, internal bool, r *TopicR
 	r.ID, r.Partitions, r.ReplicationFactor, r.Configs = c.newID(), int32(len(parts)), int32(len(parts[0].Replicas)), configs
 	return d.add(&metadata.TopicCreated{Name: t.Name, TopicID: r.ID, Internal: isInternal, TimestampMs: c.nowMs(),
 		Partitions: parts, Configs: configs})
+}
+
+// allowed lowers a default replication factor to what Limits allow.
+func (c *Controller) allowed(replicas int) int {
+	if c.limits.Replicas > 0 {
+		return min(replicas, c.limits.Replicas)
+	}
+	return replicas
+}
+
+// checkReplicas refuses a replication factor above Limits.
+func (c *Controller) checkReplicas(replicas int) error {
+	if c.allowed(replicas) < replicas {
+		return refuse(ErrInvalidReplicationFactor, "Replication factor %d is not supported: this version keeps %d replica(s) of a partition.",
+			replicas, c.limits.Replicas)
+	}
+	return nil
 }
 
 func (c *Controller) refuseTooMany(topic, total int) error {
@@ -208,7 +227,9 @@ func (c *Controller) placedPartitions(im *metadata.Image, t *NewTopic) ([]metada
 		partitions = c.brokerInt(im, config.NumPartitions)
 	}
 	if replicas == Default {
-		replicas = c.brokerInt(im, config.DefaultReplicationFactor)
+		replicas = int64(c.allowed(int(c.brokerInt(im, config.DefaultReplicationFactor))))
+	} else if err := c.checkReplicas(int(replicas)); err != nil {
+		return nil, err
 	}
 	if partitions > int64(c.limits.PartitionsPerTopic) {
 		return nil, c.refuseTooMany(int(partitions), im.PartitionCount()+int(partitions))

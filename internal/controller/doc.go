@@ -30,4 +30,7 @@
 //	elect.go          ElectLeaders
 //	run.go            what the controller does by itself
 //	brokers.go        registration, fencing, producer id blocks
+//	session.go        the pure core of the brokers' sessions: who is fenced, and when
+//	sessions.go       Sessions, their owner
+//	applied.go        which metadata each broker shows
 package controller

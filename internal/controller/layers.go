@@ -22,10 +22,13 @@ func Layers(im *metadata.Image, static map[string]string, broker int32, topic st
 	return l
 }
 
+// MaxReplicas is how many replicas of a partition this version keeps.
+const MaxReplicas = 1
+
 // autoDefaults are the defaults that follow from the size of the cluster: three replicas of which two must have a record, as soon as
-// there are three brokers.
+// there are three brokers, within what this version can keep.
 func autoDefaults(brokers int) map[string]string {
-	switch {
+	switch brokers = min(brokers, MaxReplicas); {
 	case brokers >= 3:
 		return autoThree
 	case brokers == 2:

@@ -111,7 +111,7 @@ func TestCreateTopicsDefaults(t *testing.T) {
 		static               map[string]string
 		partitions, replicas int32
 	}{
-		{1, nil, 1, 1}, {2, nil, 1, 2}, {3, nil, 1, 3}, {5, nil, 1, 3},
+		{1, nil, 1, 1}, {2, nil, 1, min(2, MaxReplicas)}, {3, nil, 1, min(3, MaxReplicas)}, {5, nil, 1, min(3, MaxReplicas)},
 		{3, map[string]string{"num.partitions": "4", "default.replication.factor": "2"}, 4, 2},
 	}
 	for _, tt := range tests {
@@ -301,5 +301,29 @@ func TestLogErrorsAreTheRequests(t *testing.T) {
 		if !errors.Is(err, want) || results != nil {
 			t.Errorf("got %v, %v", results, err)
 		}
+	}
+}
+
+func TestReplicationFactorBound(t *testing.T) {
+	c, log := cluster(t, 3, map[string]string{"default.replication.factor": "3"})
+	c.limits.Replicas = 1
+	assigned := topic("assigned", Default, Default)
+	assigned.Assignment = []Assignment{{0, []int32{1, 2}}}
+	results, err := c.CreateTopics(t.Context(), []NewTopic{topic("two", 1, 2), assigned, topic("default", 3, Default)}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "two replicas", results[0].Err, ErrInvalidReplicationFactor)
+	expect(t, "two replicas assigned", results[1].Err, ErrInvalidReplicationFactor)
+	expect(t, "the default", results[2].Err, nil)
+	leaders := map[int32]bool{}
+	for _, p := range log.Image().Topic("default").Partitions {
+		leaders[p.Leader] = len(p.Replicas) == 1
+	}
+	if !leaders[1] || !leaders[2] || !leaders[3] {
+		t.Errorf("three partitions of one replica are led by %v", leaders)
+	}
+	if _, err := c.AutoCreateTopics(t.Context(), []string{metadata.OffsetsTopic}); err != nil || len(log.Image().Topic(metadata.OffsetsTopic).Partitions[0].Replicas) != 1 {
+		t.Errorf("the topic of groups: %v", err)
 	}
 }
