@@ -19,12 +19,11 @@ import (
 // the buffer returns false, which parks it until the socket's next edge. So a request costs one read and no EAGAIN. An edge that was
 // used up before (data and FIN in one) is caught by the janitor.
 type conn struct {
-	s        *Server
-	listener *Listener
-	nc       net.Conn
-	rc       syscall.RawConn
-	host     string
-	out      responder
+	s    *Server
+	nc   net.Conn
+	rc   syscall.RawConn
+	host string
+	out  responder
 
 	ctx    context.Context // done when the connection is over
 	cancel context.CancelFunc
@@ -49,7 +48,7 @@ type conn struct {
 // software is what the client called itself in ApiVersions.
 type software struct{ name, version string }
 
-func newConn(s *Server, l *Listener, nc net.Conn, host string) (*conn, error) {
+func newConn(s *Server, nc net.Conn, host string) (*conn, error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return nil, errors.New("listener's connections have no descriptor")
@@ -58,7 +57,7 @@ func newConn(s *Server, l *Listener, nc net.Conn, host string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{s: s, listener: l, nc: nc, rc: rc, host: host}
+	c := &conn{s: s, nc: nc, rc: rc, host: host}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.out.init(nc, rc, s.limits.WriteTimeout, func(err error) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -322,6 +321,6 @@ func (c *conn) begin(h header, n uint64) {
 			id = &s
 		}
 	}
-	*r = request{ctx: c.ctx, key: h.key, version: h.version, corrID: h.corrID, clientID: id, host: c.host, listener: c.listener,
+	*r = request{ctx: c.ctx, key: h.key, version: h.version, corrID: h.corrID, clientID: id, host: c.host,
 		conn: c, slot: n}
 }

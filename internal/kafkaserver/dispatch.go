@@ -114,7 +114,6 @@ type request struct {
 	corrID   int32
 	clientID *string // as sent; nil when null
 	host     string  // the peer's address without the port
-	listener *Listener
 	conn     *conn
 	slot     uint64 // the response's place in the connection's order
 }

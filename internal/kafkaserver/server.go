@@ -35,11 +35,10 @@ type Deps struct {
 	Logger     *slog.Logger
 }
 
-// Listener is one bound address and what clients are told about it.
+// Listener is one bound address. What clients are told about it stands in the broker's registration.
 type Listener struct {
-	Name      string // Kafka's listener name, such as PLAINTEXT
-	Net       net.Listener
-	Advertise string // host:port that Metadata answers with for this node
+	Name string // Kafka's listener name, such as PLAINTEXT; for logs
+	Net  net.Listener
 }
 
 // Limits bound what clients can make the server hold or wait for. Zero fields take Kafka's defaults (see defaultLimits).
@@ -149,7 +148,7 @@ func (s *Server) accept(l *Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
-			s.start(l, nc)
+			s.start(nc)
 		case s.ctx.Err() != nil:
 			return ErrServerClosed
 		case errors.Is(err, net.ErrClosed):
@@ -167,7 +166,7 @@ func (s *Server) accept(l *Listener) error {
 }
 
 // start gives a new connection its goroutine, or closes it when there are too many.
-func (s *Server) start(l *Listener, nc net.Conn) {
+func (s *Server) start(nc net.Conn) {
 	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
 	if err != nil {
 		host = nc.RemoteAddr().String()
@@ -179,7 +178,7 @@ func (s *Server) start(l *Listener, nc net.Conn) {
 		_ = nc.Close() // nothing to be done about a failing close
 		return
 	}
-	c, err := newConn(s, l, nc, host)
+	c, err := newConn(s, nc, host)
 	if err != nil {
 		s.stats.refused.Add(1)
 		_ = nc.Close()

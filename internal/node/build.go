@@ -186,7 +186,7 @@ func (n *Node) startKafka() error {
 	}
 	n.kafka = server
 	go func() {
-		err := server.Serve(kafkaserver.Listener{Name: clientListener, Net: n.ports.kafka, Advertise: advertised(n.c.Advertise.Kafka, n.ports.kafka)})
+		err := server.Serve(kafkaserver.Listener{Name: clientListener, Net: n.ports.kafka})
 		if !errors.Is(err, kafkaserver.ErrServerClosed) {
 			n.fatal(fmt.Errorf("kafka port: %w", err))
 		}
