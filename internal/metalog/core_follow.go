@@ -40,9 +40,6 @@ func (c *Core) addressed(m *Message) bool {
 // hears refuses members whose boot counter went back, as that of a machine restored from a backup does: what such a disk had promised
 // and acknowledged since is gone.
 func (c *Core) hears(m *Message) bool {
-	if c.bug(BugBootGoesBack) {
-		return true
-	}
 	seen := PeerBoot{m.From, m.FromBoot, m.FromNonce}
 	for i := range c.peers {
 		p := &c.peers[i]
@@ -50,7 +47,7 @@ func (c *Core) hears(m *Message) bool {
 			continue
 		}
 		if m.FromBoot < p.Boot || m.FromBoot == p.Boot && m.FromNonce != p.Nonce {
-			return false
+			return c.bug(BugBootGoesBack)
 		}
 		if m.FromBoot > p.Boot {
 			*p = seen

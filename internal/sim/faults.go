@@ -87,12 +87,18 @@ func (n *node) knows(m metalog.Member) uint64 {
 	return boot
 }
 
-// link cuts or heals one direction between two nodes.
+// link cuts or heals one direction between two nodes, cuts all of one node, or heals all.
 func (w *World) link() {
 	a, b := w.rng.IntN(len(w.nodes)), w.rng.IntN(len(w.nodes))
-	if w.rng.IntN(3) == 0 {
+	switch w.rng.IntN(6) {
+	case 0, 1:
 		for i := range w.cut {
 			clear(w.cut[i])
+		}
+		return
+	case 2: // a node alone
+		for i := range w.cut {
+			w.cut[a][i], w.cut[i][a] = true, true
 		}
 		return
 	}
