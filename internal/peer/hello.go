@@ -103,9 +103,6 @@ func readGreeting(r io.Reader) (*greeting, error) {
 	if string(head[:4]) != handshakeMagic {
 		return nil, fmt.Errorf("read handshake: %w: not a node of Chronik", ErrMalformed)
 	}
-	if v := binary.BigEndian.Uint16(head[4:]); v != ProtocolVersion {
-		return nil, &Refusal{Code: RefusedVersion, Text: fmt.Sprintf("it speaks protocol version %d, this node %d", v, ProtocolVersion)}
-	}
 	n := binary.BigEndian.Uint32(head[6:])
 	if n > maxHandshake {
 		return nil, fmt.Errorf("read handshake: %w: %d bytes", ErrMalformed, n)
@@ -113,6 +110,10 @@ func readGreeting(r io.Reader) (*greeting, error) {
 	body := make([]byte, n)
 	if _, err := io.ReadFull(r, body); err != nil {
 		return nil, fmt.Errorf("read handshake: %w", err)
+	}
+	// Read to its end first: unread bytes would turn the answer into a reset.
+	if v := binary.BigEndian.Uint16(head[4:]); v != ProtocolVersion {
+		return nil, &Refusal{Code: RefusedVersion, Text: fmt.Sprintf("it speaks protocol version %d, this node %d", v, ProtocolVersion)}
 	}
 	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(head[10:]) {
 		return nil, fmt.Errorf("read handshake: %w: checksum", ErrMalformed)
