@@ -28,6 +28,7 @@ func init() {
 		errorMapping{controller.ErrEligibleLeadersNotUp, kerr.EligibleLeadersNotAvailable},
 		errorMapping{controller.ErrUnknownBroker, kerr.BrokerIDNotRegistered},
 		errorMapping{controller.ErrStaleBrokerEpoch, kerr.StaleBrokerEpoch},
+		errorMapping{controller.ErrUnknownIncarnation, kerr.StaleBrokerEpoch},
 		errorMapping{controller.ErrDuplicateBroker, kerr.DuplicateBrokerRegistration},
 		errorMapping{controller.ErrProducerIDsExhausted, kerr.UnknownServerError},
 		errorMapping{controller.ErrBrokerHoldsReplicas, kerr.InvalidRequest},
