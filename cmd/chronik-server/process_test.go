@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -278,5 +281,139 @@ func TestCommands(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The figures of the documentation: how long a start takes with a thousand topics, after a stop and after a kill.
+func TestStartWithAThousandTopics(t *testing.T) {
+	s := testcluster.Start(t, testcluster.Options{})
+	admin := kadm.NewClient(client(t, s))
+	var names []string
+	for i := range 1000 {
+		names = append(names, fmt.Sprintf("topic-%d", i))
+	}
+	begin := time.Now()
+	created, err := admin.CreateTopics(within(t, 60*time.Second), 1, 1, nil, names...)
+	if err == nil {
+		err = created.Error()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("1,000 topics in one request: %v", time.Since(begin))
+	for _, name := range names[:100] {
+		produce(t, s, name, 0, 3)
+	}
+	for _, end := range []struct {
+		name string
+		fn   func()
+	}{{"SIGTERM", func() { _ = s.Stop() }}, {"kill -9", s.Kill}, {"kill -9", s.Kill}} {
+		end.fn()
+		s.Restart()
+		t.Logf("1,000 topics, after %s: ready after %d ms", end.name, s.ReadyMs)
+	}
+	there, err := admin.ListTopics(within(t, 30*time.Second))
+	if err != nil || len(there) != 1000 {
+		t.Errorf("%d topics, %v", len(there), err)
+	}
+	consume(t, s, names[42], 3)
+}
+
+// Below min_free_bytes records are refused with an error that says so; everything else goes on, and appends do once there is space.
+func TestFullDiskRefusesRecordsAndNothingElse(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s := testcluster.Start(t, testcluster.Options{Dir: dir})
+	produce(t, s, "t", 0, 10)
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	full := testcluster.Start(t, testcluster.Options{Dir: dir, Config: "min_free_bytes = 4611686018427387904\n"})
+	consume(t, full, "t", 10)
+	c := client(t, full, kgo.RecordRetries(2), kgo.RecordDeliveryTimeout(3*time.Second))
+	err := c.ProduceSync(within(t, 10*time.Second), &kgo.Record{Topic: "t", Value: []byte("x")}).FirstErr()
+	if err == nil {
+		t.Error("a record was taken by a full disk")
+	}
+	t.Logf("produce on a full disk: %v", err)
+	admin := kadm.NewClient(client(t, full))
+	if _, err := admin.CreateTopic(within(t, 10*time.Second), 1, 1, nil, "u"); err != nil {
+		t.Errorf("create a topic on a full disk: %v", err)
+	}
+	if _, err := admin.DeleteTopic(within(t, 10*time.Second), "u"); err != nil {
+		t.Errorf("delete a topic on a full disk: %v", err)
+	}
+	if err := full.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.Restart()
+	produce(t, s, "t", 10, 20)
+	consume(t, s, "t", 20)
+}
+
+func TestReadyLineInJSON(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	cmd := exec.Command(testcluster.Binary(t), "start", "--data-dir", dir, "--kafka", "127.0.0.1:0", "--wal", "127.0.0.1:0", "--raft", "127.0.0.1:0", "--http", "off", "--log-format", "json")
+	var logs strings.Builder
+	cmd.Stderr = &logs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	dec := json.NewDecoder(out)
+	var ready struct {
+		Msg, Kafka, HTTP, Data string
+		Ms                     *int64
+	}
+	if err := dec.Decode(&ready); err != nil {
+		t.Fatal(err)
+	}
+	if ready.Msg != "ready" || !strings.HasPrefix(ready.Kafka, "127.0.0.1:") || ready.HTTP != "off" || ready.Ms == nil || ready.Data != dir {
+		t.Errorf("%+v", ready)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := dec.Decode(&ready); err != io.EOF {
+		t.Errorf("standard output has more than the ready line: %v", err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	for line := range strings.Lines(logs.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("not JSON: %s", line)
+		}
+	}
+}
+
+// Bytes that were durable and are damaged now are never taken for the end of the log.
+func TestDamagedLogStopsTheStart(t *testing.T) {
+	s := testcluster.Start(t, testcluster.Options{})
+	for i := range 20 {
+		produce(t, s, "t", i*10, i*10+10)
+	}
+	s.Kill()
+	slots, err := filepath.Glob(filepath.Join(s.Dir, "wal", "*.wal"))
+	if err != nil || len(slots) == 0 {
+		t.Fatalf("WAL files %v, %v", slots, err)
+	}
+	f, err := os.OpenFile(slots[0], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("damage"), 5*4096+100); err != nil { // in an early commit: later ones are whole
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.TryRestart(); err == nil {
+		t.Fatal("the server started on a damaged log")
+	} else if !strings.Contains(s.Log(), "corrupt") {
+		t.Errorf("the log does not say that data is corrupt:\n%s", s.Log())
 	}
 }
