@@ -63,7 +63,7 @@ var scorecard = []bug{
 	{"no-fence-quorum", metalog.BugNoFenceQuorum, 0, "any", 1000, false},
 	{"pick-longest", metalog.BugPickLongest, 0, "any", 2000, false},
 	{"pick-by-promise", metalog.BugPickByPromise, 0, "any", 1000, false},
-	{"commit-old-epoch", metalog.BugCommitOldEpoch, 0, "claims", 20000, false},
+	{"commit-old-epoch", metalog.BugCommitOldEpoch, 0, "voters", 20000, false},
 	{"commit-unverified", metalog.BugCommitUnverified, 0, "any", 1000, false},
 	{"commit-not-durable", metalog.BugCommitNotDurable, 0, "any", 1000, false},
 	{"truncate-always", metalog.BugTruncateAlways, 0, "any", 1000, false},
