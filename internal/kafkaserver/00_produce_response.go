@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/recordbatch"
 	"github.com/chronik-io/chronik/internal/replica"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -114,9 +115,18 @@ func (p *produceCall) kmsgPart(part *producePart, leaders map[int32]bool) kmsg.P
 	if errors.Is(part.err, recordbatch.ErrMagic) || !errorKnown(part.err) {
 		rp.ErrorMessage = errorText(part.err)
 	}
-	if part.code == kerr.NotLeaderForPartition.Code && part.replica != nil && p.version >= 10 {
-		rp.CurrentLeader.LeaderID, rp.CurrentLeader.LeaderEpoch = part.replica.Leader(), part.replica.LeaderEpoch()
-		leaders[part.replica.Leader()] = true
+	if part.code == kerr.NotLeaderForPartition.Code && p.version >= 10 {
+		leader, epoch := int32(metadata.NoLeader), int32(-1)
+		switch {
+		case part.replica != nil:
+			leader, epoch = part.replica.Leader(), part.replica.LeaderEpoch()
+		case part.state != nil:
+			leader, epoch = part.state.Leader, part.state.LeaderEpoch
+		}
+		if leader != p.s.deps.NodeID { // it may not lead what it should: then nobody is known to
+			rp.CurrentLeader.LeaderID, rp.CurrentLeader.LeaderEpoch = leader, epoch
+			leaders[leader] = true
+		}
 	}
 	return rp
 }

@@ -19,6 +19,7 @@ func init() {
 
 const (
 	fetchFlexible     = 12
+	fetchLeaders      = 16 // first version that tells who leads instead (KIP-951)
 	fetchMemoryWait   = 10 * time.Second
 	isolationCommited = 1
 	tagReplicaState   = 1
@@ -45,8 +46,9 @@ type fetchPart struct {
 	knownHW, knownStart int64 // what the session's client knows
 
 	replica *replica.Replica
-	meta    bool // the metadata log
-	unknown bool // no such partition: does not end a wait
+	state   *metadata.Partition // where this node has no replica: who leads
+	meta    bool                // the metadata log
+	unknown bool                // no such partition: does not end a wait
 
 	err                  error
 	code                 int16
@@ -227,7 +229,7 @@ func (s *Server) resolveFetch(c *conn, f *fetcher) {
 	im := s.image()
 	for i := range f.parts {
 		p := &f.parts[i]
-		p.replica, p.meta, p.unknown, p.err = nil, false, false, nil
+		p.replica, p.state, p.meta, p.unknown, p.err = nil, nil, false, false, nil
 		if p.name == metadata.MetadataTopic || p.id == metadata.MetadataTopicID {
 			p.meta = p.index == 0
 			if !p.meta {
@@ -250,7 +252,7 @@ func (s *Server) resolveFetch(c *conn, f *fetcher) {
 			p.unknown, p.err = true, kerr.UnknownTopicOrPartition
 		default:
 			if p.replica = s.deps.Replicas.Get(t.ID, p.index); p.replica == nil {
-				p.err = replica.ErrNotLeader
+				p.err, p.state = replica.ErrNotLeader, t.Partition(p.index)
 			}
 		}
 	}

@@ -173,7 +173,7 @@ func (s *Server) appendFetchPart(b []byte, p *fetchPart, q *fetchQuery, left int
 		}
 	}
 	if flex {
-		b = p.appendTags(b, leaders)
+		b = p.appendTags(b, q.version, s.deps.NodeID, leaders)
 	}
 	return b
 }
@@ -236,10 +236,10 @@ func appendBytesLength(b []byte, n int, flex bool) []byte {
 }
 
 // appendTags writes a partition's tagged fields: where the client's log diverges, and who leads instead.
-func (p *fetchPart) appendTags(b []byte, leaders map[int32]bool) []byte {
+func (p *fetchPart) appendTags(b []byte, version int16, self int32, leaders map[int32]bool) []byte {
 	be := binary.BigEndian
-	moved := p.replica != nil && !p.replica.Leads() &&
-		(p.code == kerr.NotLeaderForPartition.Code || p.code == kerr.FencedLeaderEpoch.Code)
+	leader, epoch, moved := p.movedTo()
+	moved = moved && version >= fetchLeaders && leader != self
 	n := byte(0)
 	if p.divergingEnd >= 0 {
 		n++
@@ -255,14 +255,25 @@ func (p *fetchPart) appendTags(b []byte, leaders map[int32]bool) []byte {
 		b = append(b, 0)
 	}
 	if moved {
-		leader := p.replica.Leader()
 		leaders[leader] = true
 		b = append(b, 1, 9)
 		b = be.AppendUint32(b, uint32(leader))
-		b = be.AppendUint32(b, uint32(p.replica.LeaderEpoch()))
+		b = be.AppendUint32(b, uint32(epoch))
 		b = append(b, 0)
 	}
 	return b
+}
+
+// movedTo is who leads a partition instead of this node, when the client is told that this node does not.
+func (p *fetchPart) movedTo() (leader, epoch int32, moved bool) {
+	switch {
+	case p.code != kerr.NotLeaderForPartition.Code && p.code != kerr.FencedLeaderEpoch.Code:
+	case p.replica != nil && !p.replica.Leads():
+		return p.replica.Leader(), p.replica.LeaderEpoch(), true
+	case p.replica == nil && p.state != nil:
+		return p.state.Leader, p.state.LeaderEpoch, true
+	}
+	return 0, 0, false
 }
 
 // appendFetchTags ends the response with the addresses of leaders that it names (KIP-951).
@@ -285,7 +296,7 @@ func (s *Server) appendFetchTags(b []byte, version int16, leaders map[int32]bool
 		}
 		nodes = append(nodes, 0)
 	}
-	if n == 0 || version < 16 {
+	if n == 0 || version < fetchLeaders {
 		return append(b, 0)
 	}
 	count := appendUvarint(nil, uint32(n+1))

@@ -2,13 +2,11 @@ package kafkaserver
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"github.com/chronik-io/chronik/internal/config"
-	"github.com/chronik-io/chronik/internal/controller"
 	"github.com/chronik-io/chronik/internal/metadata"
-	"github.com/chronik-io/chronik/internal/metalog"
 	"github.com/chronik-io/chronik/internal/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -29,7 +27,7 @@ const notAsked int32 = -1 << 31
 func (s *Server) handleMetadata(r *request, req *kmsg.MetadataRequest) kmsg.Response {
 	resp := kmsg.NewPtrMetadataResponse()
 	created := s.autoCreate(r, req)
-	im := s.image()
+	im := s.settledImage(r.ctx, req)
 	for b := range im.Brokers() {
 		if e, ok := brokerEndpoint(b); ok && !b.Fenced {
 			resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseBroker{NodeID: e.id, Host: e.host, Port: e.port, Rack: e.rack})
@@ -79,7 +77,7 @@ func (s *Server) autoCreate(r *request, req *kmsg.MetadataRequest) map[string]er
 	ctx, cancel := context.WithTimeout(r.ctx, autoCreateWait)
 	defer cancel()
 	outcome := make(map[string]error, len(missing))
-	results, err := s.deps.Controller.AutoCreateTopics(ctx, missing)
+	results, err := s.createMissing(ctx, missing)
 	for _, name := range missing {
 		outcome[name] = err
 	}
@@ -132,7 +130,7 @@ func (s *Server) namedTopic(r *request, im *metadata.Image, q *kmsg.MetadataRequ
 	switch err := created[name]; {
 	case err == nil:
 		return fail(kerr.UnknownTopicOrPartition)
-	case errors.Is(err, controller.ErrInvalidTopic):
+	case errorCode(err) == kerr.InvalidTopicException.Code:
 		return fail(kerr.InvalidTopicException)
 	case retryable(err):
 		return fail(kerr.LeaderNotAvailable) // it may appear
@@ -144,12 +142,8 @@ func (s *Server) namedTopic(r *request, im *metadata.Image, q *kmsg.MetadataRequ
 
 // retryable reports whether an attempt to change metadata may succeed the next time, or has succeeded unseen.
 func retryable(err error) bool {
-	for _, e := range []error{metalog.ErrUnknownOutcome, metalog.ErrNotController, metalog.ErrBusy, context.DeadlineExceeded} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	code := errorCode(err)
+	return code == kerr.RequestTimedOut.Code || code == kerr.NotController.Code
 }
 
 // describeTopic describes a topic with its partitions.
@@ -163,7 +157,7 @@ func (s *Server) describeTopic(im *metadata.Image, t *metadata.Topic, ops bool) 
 	for n, p := range t.Partitions {
 		rp := kmsg.NewMetadataResponseTopicPartition()
 		rp.Partition, rp.Leader, rp.LeaderEpoch, rp.Replicas, rp.ISR = int32(n), p.Leader, p.LeaderEpoch, p.Replicas, p.ISR
-		if p.Leader == metadata.NoLeader || !live(im, p.Leader) {
+		if !s.leaderServes(im, p.Leader) {
 			rp.ErrorCode, rp.Leader = kerr.LeaderNotAvailable.Code, metadata.NoLeader
 		}
 		for _, b := range p.Replicas {
@@ -174,6 +168,62 @@ func (s *Server) describeTopic(im *metadata.Image, t *metadata.Topic, ops bool) 
 		rt.Partitions = append(rt.Partitions, rp)
 	}
 	return rt
+}
+
+// leaderServes reports whether clients may be told that a broker leads: it is in service, and is not this one cut off from the others.
+func (s *Server) leaderServes(im *metadata.Image, id int32) bool {
+	return id != metadata.NoLeader && live(im, id) && !(id == s.deps.NodeID && s.forwards() && s.deps.Cluster.Isolated())
+}
+
+// suspectWait bounds how long an answer is held back because a leader that it would name seems dead. A client that is told too early
+// asks again only after its minimum age of metadata, which is seconds.
+const (
+	suspectWait = time.Second
+	suspectLook = 50 * time.Millisecond
+)
+
+// settledImage is the image to answer from: one in which nobody leads what is asked for who seems dead, if that comes soon.
+func (s *Server) settledImage(ctx context.Context, req *kmsg.MetadataRequest) *metadata.Image {
+	im := s.image()
+	if !s.forwards() {
+		return im
+	}
+	deadline := time.Now().Add(suspectWait)
+	for {
+		suspects := s.deps.Cluster.Suspects()
+		if len(suspects) == 0 || !ledBy(im, req, suspects) || time.Now().After(deadline) || ctx.Err() != nil {
+			return im
+		}
+		look, cancel := context.WithTimeout(ctx, suspectLook)
+		_ = s.deps.Meta.WaitApplied(look, im.Offset()+1) // the next image, or a look at the suspects
+		cancel()
+		im = s.image()
+	}
+}
+
+// ledBy reports whether one of the brokers leads, in service, a partition that the request asks for.
+func ledBy(im *metadata.Image, req *kmsg.MetadataRequest, brokers []int32) bool {
+	brokers = slices.DeleteFunc(slices.Clone(brokers), func(id int32) bool { return !live(im, id) })
+	if len(brokers) == 0 {
+		return false
+	}
+	led := func(t *metadata.Topic) bool {
+		return t != nil && slices.ContainsFunc(t.Partitions, func(p *metadata.Partition) bool { return slices.Contains(brokers, p.Leader) })
+	}
+	if req.Topics == nil {
+		for t := range im.Topics() {
+			if led(t) {
+				return true
+			}
+		}
+		return false
+	}
+	return slices.ContainsFunc(req.Topics, func(q kmsg.MetadataRequestTopic) bool {
+		if q.Topic != nil {
+			return led(im.Topic(*q.Topic))
+		}
+		return led(im.TopicByID(q.TopicID))
+	})
 }
 
 // live reports whether a broker is registered and not fenced.

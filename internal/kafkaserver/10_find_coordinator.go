@@ -87,7 +87,7 @@ func (s *Server) groupCoordinator(ctx context.Context, id string) (node int32, e
 		return -1, group.ErrNotAvailable
 	}
 	leader := t.Partitions[n].Leader
-	if leader == metadata.NoLeader {
+	if !s.leaderServes(s.image(), leader) {
 		return -1, group.ErrNotAvailable
 	}
 	if leader == s.deps.NodeID {
@@ -103,7 +103,7 @@ func (s *Server) groupTopic(ctx context.Context) (*metadata.Topic, error) {
 	if t := s.image().Topic(group.TopicName); t != nil {
 		return t, nil
 	}
-	results, err := s.deps.Controller.AutoCreateTopics(ctx, []string{group.TopicName})
+	results, err := s.createMissing(ctx, []string{group.TopicName})
 	if err == nil && len(results) == 1 {
 		err = results[0].Err
 	}

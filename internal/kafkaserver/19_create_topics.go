@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	register(&api{key: kmsg.CreateTopics, min: 2, max: 7}, (*Server).handleCreateTopics)
+	register(&api{key: kmsg.CreateTopics, min: 2, max: 7, controller: true}, (*Server).handleCreateTopics)
 }
 
 // handleCreateTopics creates topics, all of a request in one proposal.
@@ -22,7 +22,7 @@ func (s *Server) handleCreateTopics(r *request, req *kmsg.CreateTopicsRequest) k
 	}
 	ctx, cancel := adminContext(r, req.TimeoutMillis)
 	defer cancel()
-	results, err := s.deps.Controller.CreateTopics(ctx, topics, req.ValidateOnly)
+	results, err := s.admin(r).CreateTopics(ctx, topics, req.ValidateOnly)
 	if err != nil {
 		for i := range topics {
 			resp.Topics = append(resp.Topics, createTopicsError(topics[i].Name, err))

@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	register(&api{key: kmsg.DeleteTopics, min: 1, max: 6}, (*Server).handleDeleteTopics)
+	register(&api{key: kmsg.DeleteTopics, min: 1, max: 6, controller: true}, (*Server).handleDeleteTopics)
 }
 
 // handleDeleteTopics deletes topics by name, from version 6 on also by id.
@@ -32,7 +32,7 @@ func (s *Server) handleDeleteTopics(r *request, req *kmsg.DeleteTopicsRequest) k
 	}
 	ctx, cancel := adminContext(r, req.TimeoutMillis)
 	defer cancel()
-	results, err := s.deps.Controller.DeleteTopics(ctx, refs)
+	results, err := s.admin(r).DeleteTopics(ctx, refs)
 	if err != nil {
 		for _, ref := range refs {
 			results = append(results, controller.DeletedTopic{Name: ref.Name, ID: ref.ID, Err: err})

@@ -65,7 +65,7 @@ func (s *Server) nextProducerID(ctx context.Context) (int64, error) {
 		if self == nil {
 			return 0, errNotRegistered
 		}
-		first, end, err := s.deps.Controller.AllocateProducerIDs(ctx, s.deps.NodeID, self.Epoch, producerIDBlock)
+		first, end, err := s.allocateProducerIDs(ctx, self.Epoch, producerIDBlock)
 		if err != nil {
 			return 0, err
 		}

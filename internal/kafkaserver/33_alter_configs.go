@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	register(&api{key: kmsg.AlterConfigs, min: 0, max: 2}, (*Server).handleAlterConfigs)
+	register(&api{key: kmsg.AlterConfigs, min: 0, max: 2, controller: true}, (*Server).handleAlterConfigs)
 }
 
 // resourceTypes are the resources whose settings can be changed; others are refused by their number.
@@ -41,7 +41,7 @@ func (s *Server) handleAlterConfigs(r *request, req *kmsg.AlterConfigsRequest) k
 	}
 	ctx, cancel := adminContext(r, int32(adminTimeoutDefault.Milliseconds()))
 	defer cancel()
-	results, err := s.deps.Controller.AlterConfigs(ctx, changes, req.ValidateOnly)
+	results, err := s.admin(r).AlterConfigs(ctx, changes, req.ValidateOnly)
 	for i := range req.Resources {
 		res := kmsg.NewAlterConfigsResponseResource()
 		res.ResourceType, res.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName

@@ -6,7 +6,7 @@ import (
 )
 
 func init() {
-	register(&api{key: kmsg.CreatePartitions, min: 0, max: 3}, (*Server).handleCreatePartitions)
+	register(&api{key: kmsg.CreatePartitions, min: 0, max: 3, controller: true}, (*Server).handleCreatePartitions)
 }
 
 // handleCreatePartitions adds partitions to topics.
@@ -28,7 +28,7 @@ func (s *Server) handleCreatePartitions(r *request, req *kmsg.CreatePartitionsRe
 	}
 	ctx, cancel := adminContext(r, req.TimeoutMillis)
 	defer cancel()
-	results, err := s.deps.Controller.CreatePartitions(ctx, topics, req.ValidateOnly)
+	results, err := s.admin(r).CreatePartitions(ctx, topics, req.ValidateOnly)
 	if err != nil {
 		for i := range topics {
 			results = append(results, controller.ItemResult{Name: topics[i].Topic, Err: err})

@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	register(&api{key: kmsg.ElectLeaders, min: 0, max: 2}, (*Server).handleElectLeaders)
+	register(&api{key: kmsg.ElectLeaders, min: 0, max: 2, controller: true}, (*Server).handleElectLeaders)
 }
 
 // handleElectLeaders elects preferred leaders, or unclean ones for partitions without a leader.
@@ -31,7 +31,7 @@ func (s *Server) handleElectLeaders(r *request, req *kmsg.ElectLeadersRequest) k
 	}
 	ctx, cancel := adminContext(r, req.TimeoutMillis)
 	defer cancel()
-	results, err := s.deps.Controller.ElectLeaders(ctx, kind, partitions)
+	results, err := s.admin(r).ElectLeaders(ctx, kind, partitions)
 	if err != nil {
 		resp.ErrorCode = errorCode(err)
 		for _, p := range partitions {

@@ -6,7 +6,7 @@ import (
 )
 
 func init() {
-	register(&api{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1}, (*Server).handleIncrementalAlterConfigs)
+	register(&api{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, controller: true}, (*Server).handleIncrementalAlterConfigs)
 }
 
 // handleIncrementalAlterConfigs changes single settings of resources.
@@ -25,7 +25,7 @@ func (s *Server) handleIncrementalAlterConfigs(r *request, req *kmsg.Incremental
 	}
 	ctx, cancel := adminContext(r, int32(adminTimeoutDefault.Milliseconds()))
 	defer cancel()
-	results, err := s.deps.Controller.IncrementalAlterConfigs(ctx, changes, req.ValidateOnly)
+	results, err := s.admin(r).IncrementalAlterConfigs(ctx, changes, req.ValidateOnly)
 	for i := range req.Resources {
 		res := kmsg.NewIncrementalAlterConfigsResponseResource()
 		res.ResourceType, res.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName

@@ -10,13 +10,14 @@ import (
 )
 
 func init() {
-	register(&api{key: kmsg.DescribeQuorum, min: 0, max: 2}, (*Server).handleDescribeQuorum)
+	register(&api{key: kmsg.DescribeQuorum, min: 0, max: 2, controller: true}, (*Server).handleDescribeQuorum)
 }
 
 // kafkaMetadataTopic is the name by which Kafka's tools ask for the metadata log.
 const kafkaMetadataTopic = "__cluster_metadata"
 
-// handleDescribeQuorum reports the voters and observers of the metadata log, as far as this node knows them: the leader knows all.
+// handleDescribeQuorum reports the voters and observers of the metadata log, as the leader knows them. Without a leader
+// it is what this node knows.
 func (s *Server) handleDescribeQuorum(_ *request, req *kmsg.DescribeQuorumRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeQuorumResponse()
 	none := ""

@@ -147,11 +147,11 @@ func (p *topicPage) describe(t *metadata.Topic, n int32) kmsg.DescribeTopicParti
 	if a.EligibleLeaderReplicas == nil {
 		a.EligibleLeaderReplicas = []int32{}
 	}
-	if _, live := p.s.nodeEndpoint(state.Leader); !live {
+	if !p.s.leaderServes(p.im, state.Leader) {
 		a.LeaderID, a.ErrorCode = metadata.NoLeader, kerr.LeaderNotAvailable.Code
 	}
 	for _, id := range state.Replicas {
-		if _, live := p.s.nodeEndpoint(id); !live {
+		if !live(p.im, id) {
 			a.OfflineReplicas = append(a.OfflineReplicas, id)
 		}
 	}

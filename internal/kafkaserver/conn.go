@@ -292,6 +292,9 @@ func (c *conn) serveFrame(frame []byte) error {
 		c.dropBuffer()
 	}
 	c.serving.Store(true)
+	if a.controller && c.s.forwards() {
+		return c.serveThroughController(a, n, body)
+	}
 	resp, err := a.handle(c.s, &c.req, body)
 	c.serving.Store(false)
 	c.lastActive.Store(c.s.now.Load())
@@ -306,6 +309,22 @@ func (c *conn) serveFrame(frame []byte) error {
 		return nil
 	}
 	c.out.completeBlocking(n, encode(a, &c.req, resp))
+	return nil
+}
+
+// serveThroughController serves a request that the controller answers.
+func (c *conn) serveThroughController(a *api, n uint64, body []byte) error {
+	buf, err := c.s.throughController(a, &c.req, body)
+	c.serving.Store(false)
+	c.lastActive.Store(c.s.now.Load())
+	switch {
+	case err != nil:
+		return err
+	case c.ctx.Err() != nil && c.s.ctx.Err() == nil:
+		buf.release()
+		return errPeerGone
+	}
+	c.out.completeBlocking(n, buf)
 	return nil
 }
 

@@ -23,6 +23,8 @@ type api struct {
 	maxBytes int
 	// private keys are listed only to clients whose software name starts with "chronik".
 	private bool
+	// controller marks what the node that leads the metadata log answers: forward.go.
+	controller bool
 	// raw handlers read the body themselves, write their response themselves and complete the request's slot, perhaps later (Produce,
 	// Fetch). An error closes the connection.
 	raw func(s *Server, r *request, body []byte) error
@@ -116,6 +118,7 @@ type request struct {
 	host     string  // the peer's address without the port
 	conn     *conn
 	slot     uint64 // the response's place in the connection's order
+	admin    admin  // nil: this node's controller
 }
 
 // clientName is the client id for logs and group members; "" when null.

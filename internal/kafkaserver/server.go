@@ -33,6 +33,8 @@ type Deps struct {
 	Store      *partition.Store
 	Groups     *group.Coordinator
 	Logger     *slog.Logger
+	// Cluster is the way to the other nodes; nil for a node that is alone.
+	Cluster Cluster
 }
 
 // Listener is one bound address. What clients are told about it stands in the broker's registration.

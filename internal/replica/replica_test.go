@@ -349,3 +349,32 @@ func TestHighWatermarkNeedsTheISR(t *testing.T) {
 		t.Error("a topic with one replica and min.insync.replicas 2 refuses acks=all; Kafka accepts it")
 	}
 }
+
+// A node that has not heard of a controller for too long leads nothing, and leads again in the same epoch when it has.
+func TestIsolationEndsLeading(t *testing.T) {
+	c := newCluster(t)
+	r := c.topic("t", 1, metadata.PartitionState{Replicas: []int32{1}, ISR: []int32{1}, Leader: 1})
+	base, done := c.append(r, 1, true)
+	if err := outcome(t, done); err != nil || base != 0 {
+		t.Fatal(base, err)
+	}
+	open := c.shut()
+	_, waiting := c.append(r, 1, true)
+	c.set.SetIsolated(true)
+	if err := outcome(t, waiting); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("what waits for its commit ends with %v", err)
+	}
+	open()
+	if r.Leads() || !errors.Is(r.CheckLeader(-1), ErrNotLeader) {
+		t.Error("it leads without a controller")
+	}
+	epoch := r.LeaderEpoch()
+	c.set.SetIsolated(false)
+	if !r.Leads() || r.LeaderEpoch() != epoch {
+		t.Errorf("with a controller again: leads %t in epoch %d, was %d", r.Leads(), r.LeaderEpoch(), epoch)
+	}
+	base, done = c.append(r, 1, true)
+	if err := outcome(t, done); err != nil || base != 2 {
+		t.Errorf("append after that: offset %d, %v", base, err)
+	}
+}

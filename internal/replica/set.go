@@ -43,6 +43,7 @@ type Set struct {
 	applying   sync.Mutex // one image at a time; guards the rest. Before mu in the lock order.
 	image      *metadata.Image
 	registered bool // the image shows this incarnation
+	isolated   bool // no controller was heard for so long that others may lead what this node led
 	offline    bool // some replica's log could not be created
 	defaultsOf *metadata.Image
 	defaults   TopicSettings // of topics without settings of their own, in defaultsOf
@@ -182,6 +183,19 @@ func (s *Set) retryOffline() {
 	}
 }
 
+// SetIsolated makes this node's replicas cease to lead, whatever the image says, or lead again.
+func (s *Set) SetIsolated(isolated bool) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	if s.isolated == isolated {
+		return
+	}
+	s.isolated = isolated
+	if s.image != nil {
+		s.updateAll(s.image)
+	}
+}
+
 // isRegistered reports whether the image shows this process as this node's registration (R7).
 func (s *Set) isRegistered(im *metadata.Image) bool {
 	if s.o.Incarnation.IsZero() {
@@ -222,7 +236,7 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 		if r.log != nil {
 			r.log.SetConfig(settings.Log)
 		}
-		leads := s.registered && p.Leader == s.o.NodeID
+		leads := s.registered && !s.isolated && p.Leader == s.o.NodeID
 		if err := r.update(p, settings.MinInsyncReplicas, leads); err != nil {
 			errs = append(errs, err)
 		}
