@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/chronik-io/chronik/internal/config"
@@ -17,6 +15,7 @@ import (
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/metalog"
 	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/peer"
 	"github.com/chronik-io/chronik/internal/replica"
 	"github.com/chronik-io/chronik/internal/uuid"
 	"github.com/chronik-io/chronik/internal/wal"
@@ -24,9 +23,6 @@ import (
 
 // clientListener is the name of the listener for clients, as Kafka's requests and registrations use it.
 const clientListener = "PLAINTEXT"
-
-// leadTimeout bounds the wait for this node's own epoch at start.
-const leadTimeout = 30 * time.Second
 
 // openStore recovers the node WAL and all partitions.
 func (n *Node) openStore() error {
@@ -45,29 +41,50 @@ func (n *Node) openStore() error {
 	return nil
 }
 
-// openMetadata recovers the metadata log and starts the election. A claim that is committed before the log runs waits.
+// openMetadata recovers the metadata log and, where there is nobody else, starts the election. A claim that is committed before the log
+// runs waits.
 func (n *Node) openMetadata() error {
 	self := n.self()
+	transport := peer.MetalogTransport(n.mesh)
 	meta, err := metalog.Open(metalog.Options{
 		FS:   n.disk,
 		Dir:  filepath.Join(n.c.DataDir, dirMetadata),
 		Self: self, Boot: n.id.Boot, Nonce: n.nonce,
-		Genesis: metalog.Genesis{ClusterID: n.id.ClusterID, Founders: []metalog.Member{self}},
-		OnHalt:  n.fatal,
-		Logger:  n.logger,
+		Genesis:   n.genesis.log(),
+		Transport: transport,
+		OnHalt:    n.fatal,
+		Logger:    n.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("recover metadata: %w", err)
 	}
 	n.meta = meta
 	n.onStop("metadata log", func(context.Context) error { return meta.Close() })
-	member := membership.Member{NodeID: self.NodeID, DiskID: self.DiskID, Address: n.ports.raft.Addr().String(), Voter: true}
+	transport.Deliver(meta.Deliver)
+	if len(n.genesis.Founders) > 1 {
+		return nil // no vote before the node can follow
+	}
+	return n.startElection()
+}
+
+// startElection starts Raft. Its first configuration is the genesis, on every founder.
+func (n *Node) startElection() error {
+	self := n.self()
+	member := membership.Member{NodeID: self.NodeID, DiskID: self.DiskID, Address: advertised(n.c.Advertise.Raft, n.ports.raft), Voter: true}
+	founders := []membership.Member{member}
+	if len(n.genesis.Founders) > 1 {
+		founders = founders[:0]
+		for _, f := range n.genesis.Founders {
+			founders = append(founders, membership.Member{NodeID: f.NodeID, DiskID: f.DiskID, Address: f.Raft, Voter: true})
+		}
+	}
+	var err error
 	n.members, err = membership.Open(membership.Options{
 		Dir:       filepath.Join(n.c.DataDir, dirRaft),
 		ClusterID: n.id.ClusterID,
 		Self:      member,
 		BootNonce: n.nonce,
-		Founders:  []membership.Member{member},
+		Founders:  founders,
 		Listener:  n.ports.raft,
 		OnClaim:   func(c membership.Claim) { n.meta.Claimed(c.Term, n.ballot()) },
 		OnFatal:   n.fatal,
@@ -99,51 +116,26 @@ func (n *Node) build(context.Context) error {
 	n.meta.Subscribe(groupWatch{n.id.NodeID, n.replicas, n.groups}.apply)
 	n.meta.SubscribeRole(func(leads bool, epoch uint64) {
 		n.logger.Info("controller role", "leads", leads, "epoch", epoch)
-		if leads {
-			select {
-			case n.leads <- epoch:
-			default:
-			}
-		}
+		n.poke()
 	})
+	n.meta.Subscribe(n.followImage)
 	return nil
 }
 
-// startMetadata loads the recovered image, begins to lead, and registers this process as a new incarnation of the broker:
-// every partition gets a new leader epoch.
+// startMetadata loads the recovered image, joins the others, and registers this process as a new incarnation of the broker: every
+// partition that it leads gets a new leader epoch.
 func (n *Node) startMetadata(ctx context.Context) error {
 	if err := n.replicas.Load(n.meta.Image()); err != nil {
 		return fmt.Errorf("load replicas: %w", err)
 	}
 	n.meta.Start()
-	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
-	defer cancel()
-	select {
-	case <-n.leads:
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the metadata log to serve: %w", ctx.Err())
+	n.join()
+	if n.members == nil {
+		if err := n.startElection(); err != nil {
+			return err
+		}
 	}
 	return n.register(ctx)
-}
-
-func (n *Node) register(ctx context.Context) error {
-	host, port, err := net.SplitHostPort(advertised(n.c.Advertise.Kafka, n.ports.kafka))
-	if err != nil {
-		return fmt.Errorf("register broker: %w", err)
-	}
-	p, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return fmt.Errorf("register broker: %w", err)
-	}
-	_, err = n.controller.RegisterBroker(ctx, controller.Registration{
-		BrokerID: n.id.NodeID, Incarnation: n.incarnation, DiskID: n.id.DiskID,
-		Endpoints: []metadata.Endpoint{{Listener: clientListener, Host: host, Port: int32(p)}},
-		Rack:      n.c.Kafka["broker.rack"],
-	})
-	if err != nil {
-		return fmt.Errorf("register broker: %w", err)
-	}
-	return nil
 }
 
 // serve starts what works on its own until the node stops, and opens the door.
@@ -152,6 +144,7 @@ func (n *Node) serve(context.Context) error {
 	n.run("replicas", n.replicas.Run)
 	n.run("groups", n.groups.Run)
 	n.run("space", n.watchSpace)
+	n.run("memory", n.watchMemory)
 	n.run("controller", n.controller.Run)
 	return n.startKafka()
 }
