@@ -3,6 +3,7 @@ package node
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,6 +51,8 @@ type Identity struct {
 	NodeID    int32
 	DiskID    uuid.UUID // minted when the directory is first used: a wiped disk is another member
 	Boot      uint64    // starts on this disk, counted before anything else is done
+	// Genesis is the hash of what the cluster was founded as; zero if this node has founded it by itself.
+	Genesis [32]byte
 }
 
 // openIdentity reads the identity of a directory, or mints one on first use, raises the boot counter and makes both
@@ -83,21 +86,39 @@ func openIdentity(fsys vfs.FS, dir string, nodeID int32, clusterID string) (Iden
 
 // mintIdentity makes an identity for a directory that holds nothing of a node.
 func mintIdentity(fsys vfs.FS, dir string, nodeID int32, clusterID string) (Identity, error) {
-	for _, sub := range nodeDirs {
-		entries, err := fsys.ReadDir(filepath.Join(dir, sub))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Identity{}, fmt.Errorf("read %s: %w", filepath.Join(dir, sub), err)
-		}
-		if len(entries) > 0 { // copies of the identity too: they are written after it
-			return Identity{}, fmt.Errorf("%w: %s holds data, but %s is missing: restore the file, or start on an empty directory",
-				ErrIdentity, filepath.Join(dir, sub), filepath.Join(dir, identityFile))
-		}
+	if err := checkEmpty(fsys, dir); err != nil {
+		return Identity{}, err
 	}
 	if clusterID == "" {
 		clusterID = uuid.New().String()
 	}
 	id := Identity{ClusterID: clusterID, NodeID: nodeID, DiskID: uuid.New()}
 	return id, writeIdentity(fsys, dir, id, true)
+}
+
+// checkEmpty refuses a directory that holds anything of a node.
+func checkEmpty(fsys vfs.FS, dir string) error {
+	for _, sub := range nodeDirs {
+		entries, err := fsys.ReadDir(filepath.Join(dir, sub))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("read %s: %w", filepath.Join(dir, sub), err)
+		}
+		if len(entries) > 0 { // copies of the identity too: they are written after it
+			return fmt.Errorf("%w: %s holds data, but %s is missing: restore the file, or start on an empty directory",
+				ErrIdentity, filepath.Join(dir, sub), filepath.Join(dir, identityFile))
+		}
+	}
+	for _, name := range []string{draftFile, genesisFile} {
+		_, err := fsys.Stat(filepath.Join(dir, name))
+		switch {
+		case err == nil:
+			return fmt.Errorf("%w: %s holds %s: it belongs, or was about to belong, to a cluster; start it with the [[peers]] that it had, or on an empty directory",
+				ErrIdentity, dir, name)
+		case !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("look for %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // checkCopy compares a directory's copy, or writes it into an empty directory.
@@ -140,6 +161,9 @@ func writeIdentity(fsys vfs.FS, dir string, id Identity, boot bool) error {
 	var b bytes.Buffer
 	b.WriteString("# Whose directory this is. Chronik refuses to start when it does not match; do not edit.\n")
 	fmt.Fprintf(&b, "version=%d\ncluster.id=%s\nnode.id=%d\ndisk.id=%s\n", identityVersion, id.ClusterID, id.NodeID, id.DiskID)
+	if id.Genesis != [32]byte{} {
+		fmt.Fprintf(&b, "genesis=%x\n", id.Genesis)
+	}
 	if boot {
 		fmt.Fprintf(&b, "boot=%d\n", id.Boot)
 	}
@@ -188,6 +212,12 @@ func parseIdentity(text []byte) (Identity, error) {
 			id.NodeID = int32(n)
 		case "disk.id":
 			id.DiskID, err = uuid.Parse(value)
+		case "genesis":
+			var h []byte
+			if h, err = hex.DecodeString(value); err == nil && len(h) != len(id.Genesis) {
+				err = hex.ErrLength
+			}
+			copy(id.Genesis[:], h)
 		case "boot":
 			id.Boot, err = strconv.ParseUint(value, 10, 64)
 		default:

@@ -87,15 +87,3 @@ func advertised(configured string, bound net.Listener) string {
 	_, port, _ = net.SplitHostPort(actual) // an address of a listener has a port
 	return net.JoinHostPort(host, port)
 }
-
-// refuseAll closes every connection at once, until the listener is closed: the port belongs to this node, and nobody has
-// anything to say on it while there is one node.
-func refuseAll(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		_ = conn.Close() // there is nothing to lose
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/metalog"
 	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/peer"
 	"github.com/chronik-io/chronik/internal/replica"
 	"github.com/chronik-io/chronik/internal/uuid"
 	"github.com/chronik-io/chronik/internal/vfs"
@@ -49,7 +51,10 @@ type Node struct {
 	disk    *measuredDisk
 	nonce   uint64
 	id      Identity
+	genesis *Genesis
 	ports   listeners
+	mesh    *peer.Mesh
+	hello   atomic.Pointer[peer.Hello] // who this process is to other nodes
 	store   *partition.Store
 	meta    *metalog.Log
 	members *membership.Membership
@@ -59,7 +64,7 @@ type Node struct {
 	replicas    *replica.Set
 	groups      *group.Coordinator
 	kafka       *kafkaserver.Server
-	leads       chan uint64 // epochs in which this node began to serve as controller
+	changed     chan struct{} // bound 1: the image or the controller has changed
 	broken      atomic.Pointer[error]
 	serving     atomic.Bool
 	free        atomic.Pointer[uint64] // bytes, once they are known
@@ -85,11 +90,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Started.IsZero() {
 		o.Started = time.Now()
 	}
-	if o.Config.Nodes() > 1 {
-		return nil, fmt.Errorf("start %d nodes: %w: a cluster has one node", o.Config.Nodes(), ErrNotSupported)
-	}
 	tuneMemory()
-	n := &Node{o: o, c: o.Config, static: o.Config.StaticKafka(), logger: o.Logger, disk: newMeasuredDisk(o.disk, o.Config.DataDir), leads: make(chan uint64, 1)}
+	n := &Node{o: o, c: o.Config, static: o.Config.StaticKafka(), logger: o.Logger, disk: newMeasuredDisk(o.disk, o.Config.DataDir), changed: make(chan struct{}, 1)}
 	if err := n.start(ctx); err != nil {
 		within, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -118,7 +120,7 @@ func (n *Node) start(ctx context.Context) error {
 		{"identify", n.identify},
 		{"recover", n.openLogs},
 		{"build", n.build},
-		{"lead", n.startMetadata},
+		{"join", n.startMetadata},
 		{"serve", n.serve},
 	} {
 		if err := step.fn(ctx); err != nil {
@@ -136,7 +138,6 @@ func (n *Node) start(ctx context.Context) error {
 // openLogs recovers the node WAL and the metadata log side by side: they have nothing to do with each other until both are
 // there.
 func (n *Node) openLogs(context.Context) error {
-	n.startHTTP()
 	return together(n.openStore, n.openMetadata)
 }
 
@@ -187,17 +188,29 @@ func (n *Node) bind(context.Context) error {
 	}
 	n.ports = ports
 	n.onStop("ports", func(context.Context) error { return ports.close() })
-	go refuseAll(ports.wal)
-	return nil
+	n.nonce, err = newNonce()
+	n.mesh = n.newMesh()
+	n.startHTTP()
+	return err
 }
 
-// identify reads or mints who this node is.
-func (n *Node) identify(context.Context) error {
-	var err error
+// identify reads or mints who this node is. With [[peers]] an empty node waits here until it belongs to a cluster.
+func (n *Node) identify(ctx context.Context) error {
+	_, err := readIdentity(n.disk, n.c.DataDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && n.c.Nodes() > 1:
+		if err := n.found(ctx); err != nil {
+			return err
+		}
+	case err == nil:
+		if err := dropDraft(n.disk, n.c.DataDir); err != nil {
+			return err
+		}
+	}
 	if n.id, err = openIdentity(n.disk, n.c.DataDir, n.c.NodeID, ""); err != nil {
 		return err
 	}
-	n.nonce, err = newNonce()
+	n.genesis, err = completeIdentity(n.disk, n.c.DataDir, n.id)
 	return err
 }
 
