@@ -149,7 +149,7 @@ func (c *Core) install(p *progress, file *ImageFile) {
 
 func (c *Core) onAck(m *Message) {
 	p := c.heard(m)
-	if p == nil {
+	if p == nil || m.End > c.log.end() {
 		return
 	}
 	p.inflight = 0
@@ -177,7 +177,7 @@ func (c *Core) onNack(m *Message) {
 		c.halt("I5: %v has committed up to %d, above this log's end", m.From, m.Commit)
 		return
 	}
-	p.next, p.inflight, p.reading = m.Commit, 0, false
+	p.next, p.inflight, p.reading = max(m.Commit, 0), 0, false
 	c.replicate(p)
 }
 

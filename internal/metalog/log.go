@@ -157,12 +157,16 @@ func (l *Log) Start() {
 func (l *Log) Close() error {
 	l.stop()
 	l.wg.Wait()
-	l.commit.close()
-	l.applied.close()
 	return l.storage.close()
 }
 
-func (l *Log) stop() { l.quitOnce.Do(func() { close(l.quit) }) }
+func (l *Log) stop() {
+	l.quitOnce.Do(func() {
+		close(l.quit)
+		l.commit.close()
+		l.applied.close()
+	})
+}
 
 // halt reports why the log cannot go on, once, and stops it.
 func (l *Log) halt(err error) {
@@ -170,7 +174,7 @@ func (l *Log) halt(err error) {
 		l.o.Logger.Error("metadata log halted", "err", err)
 		l.stop()
 		if l.o.OnHalt != nil {
-			l.o.OnHalt(err)
+			go l.o.OnHalt(err) // it may close the log, which waits for the goroutine that is here
 		}
 	})
 }

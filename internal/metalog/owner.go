@@ -32,7 +32,7 @@ type owner struct {
 }
 
 func newOwner(l *Log, core *Core) *owner {
-	return &owner{l: l, core: core, handed: l.image.Load().Offset() + 1, hashAt: nextHash(core.log.end())}
+	return &owner{l: l, core: core, handed: l.image.Load().Offset() + 1}
 }
 
 func nextHash(end int64) int64 { return (end/imageHashEvery + 1) * imageHashEvery }
@@ -232,7 +232,7 @@ func (o *owner) serve() {
 		o.core.halt("I12: entries after %d before anything was proposed", o.barrier)
 		return
 	}
-	o.serving, o.working = true, o.l.image.Load()
+	o.serving, o.working, o.hashAt = true, o.l.image.Load(), nextHash(o.core.log.end())
 	o.found()
 	o.inflight = append(o.inflight, applyItem{from: o.core.log.end(), end: o.core.log.end(), role: roleBegan, epoch: o.ballot.Term})
 	o.core.Replicate()
