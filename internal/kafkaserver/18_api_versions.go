@@ -2,8 +2,8 @@ package kafkaserver
 
 import (
 	"regexp"
-	"strings"
 
+	"github.com/chronik-io/chronik/internal/chronikapi"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -25,7 +25,7 @@ func (s *Server) handleAPIVersions(r *request, req *kmsg.ApiVersionsRequest) kms
 		}
 		r.conn.soft = software{name: req.ClientSoftwareName, version: req.ClientSoftwareVersion}
 	}
-	resp.ApiKeys = advertised(strings.HasPrefix(r.conn.soft.name, "chronik"))
+	resp.ApiKeys = advertised(chronikapi.IsClient(r.conn.soft.name))
 	s.addFeatures(r.version, resp)
 	return resp
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chronik-io/chronik/internal/chronikapi"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -65,6 +66,7 @@ func newConn(s *Server, nc net.Conn, host string) (*conn, error) {
 		}
 		c.end(err)
 	})
+	c.out.total = &s.stats.bytesOut
 	c.lastActive.Store(s.now.Load())
 	return c, nil
 }
@@ -264,10 +266,12 @@ func (c *conn) serveFrame(frame []byte) error {
 	c.s.stats.countRequest(h.key)
 	a := lookup(h.key, h.version)
 	switch {
+	case a != nil && a.private && !chronikapi.IsClient(c.soft.name):
+		return errUnknownKey
 	case a != nil:
 	case h.key == int16(kmsg.ApiVersions):
 		return c.answerUnknownAPIVersions(h)
-	case h.key < 0 || h.key > maxAPIKey || apis[h.key] == nil:
+	case apiPlace(h.key) < 0 || apis[apiPlace(h.key)] == nil:
 		return errUnknownKey
 	default:
 		return errVersion

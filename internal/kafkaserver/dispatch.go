@@ -7,11 +7,35 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/chronik-io/chronik/internal/chronikapi"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// maxAPIKey bounds the dispatch table; Kafka 4.3's highest key is 92.
-const maxAPIKey = 127
+// maxAPIKey bounds Kafka's part of the dispatch table; Kafka 4.3's highest key is 92. Behind it stand our own keys.
+const (
+	maxAPIKey  = 127
+	apiPlaces  = maxAPIKey + 1 + ownAPIKeys
+	ownAPIKeys = int(chronikapi.LastKey-chronikapi.FirstKey) + 1
+)
+
+// apiPlace is the place of a key in the dispatch table, -1 for a key that cannot be in it.
+func apiPlace(key int16) int {
+	switch {
+	case key >= 0 && key <= maxAPIKey:
+		return int(key)
+	case chronikapi.IsKey(key):
+		return maxAPIKey + 1 + int(key-chronikapi.FirstKey)
+	}
+	return -1
+}
+
+// requestForKey makes an empty request, nil for an unknown key.
+func requestForKey(key int16) kmsg.Request {
+	if chronikapi.IsKey(key) {
+		return chronikapi.RequestForKey(key)
+	}
+	return kmsg.RequestForKey(key)
+}
 
 // api is what a file of this package serves: one key and the versions that ApiVersions advertises for it.
 type api struct {
@@ -21,7 +45,7 @@ type api struct {
 	serveMin int16
 	// maxBytes bounds the frame; 0 means defaultFrameBytes.
 	maxBytes int
-	// private keys are listed only to clients whose software name starts with "chronik".
+	// private keys are served, and listed, only to clients whose software name starts with "chronik"; to others they do not exist.
 	private bool
 	// controller marks what the node that leads the metadata log answers: forward.go.
 	controller bool
@@ -39,7 +63,7 @@ type api struct {
 }
 
 // apis is filled by init functions and constant afterwards.
-var apis [maxAPIKey + 1]*api
+var apis [apiPlaces]*api
 
 // register makes h the handler of an API. It is called from the init function of the API's file:
 //
@@ -65,9 +89,9 @@ func register[Q any, P interface {
 
 // add puts a finished entry into the table. It is called while the package initialises; what it panics on is found by any test.
 func add(a *api) {
-	k := int(a.key)
-	if k < 0 || k > maxAPIKey || apis[k] != nil {
-		panic(fmt.Sprintf("kafkaserver: API key %d registered twice or out of range", k))
+	k := apiPlace(int16(a.key))
+	if k < 0 || apis[k] != nil {
+		panic(fmt.Sprintf("kafkaserver: API key %d registered twice or out of range", a.key))
 	}
 	if a.serveMin == 0 {
 		a.serveMin = a.min
@@ -92,10 +116,11 @@ func add(a *api) {
 
 // lookup returns the API that serves a key and version, nil when none does.
 func lookup(key, version int16) *api {
-	if key < 0 || key > maxAPIKey {
+	place := apiPlace(key)
+	if place < 0 {
 		return nil
 	}
-	a := apis[key]
+	a := apis[place]
 	if a == nil || version < a.serveMin || version > a.max {
 		return nil
 	}

@@ -52,10 +52,11 @@ func (s *Server) frameSize(b []byte) (int, error) {
 
 // maxFrame is the largest frame for an API key.
 func (s *Server) maxFrame(key int16) int {
-	if key < 0 || int(key) > maxAPIKey || apis[key] == nil {
+	place := apiPlace(key)
+	if place < 0 || apis[place] == nil {
 		return defaultFrameBytes
 	}
-	return min(apis[key].maxBytes, s.limits.RequestMaxBytes)
+	return min(apis[place].maxBytes, s.limits.RequestMaxBytes)
 }
 
 // parseHeader splits a frame (without its length prefix) into header and body. flexible says for a key and version whether its header

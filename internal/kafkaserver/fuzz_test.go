@@ -52,7 +52,7 @@ func FuzzHeader(f *testing.F) {
 func FuzzRequest(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 6))
 	schemas := map[[2]int16]*walkFields{}
-	for _, k := range kafka43 {
+	for _, k := range allRequests {
 		for v := k[1]; v <= k[2]; v++ {
 			s, err := compileSchema(k[0], v)
 			if err != nil {
@@ -70,7 +70,7 @@ func FuzzRequest(f *testing.F) {
 		if _, err := walkRequest(s, body); err != nil {
 			return
 		}
-		req := kmsg.RequestForKey(key)
+		req := requestForKey(key)
 		req.SetVersion(version)
 		if err := decodeRequest(req, body); err != nil {
 			t.Fatalf("walked, but kmsg says %v", err)

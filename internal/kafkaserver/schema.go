@@ -1,5 +1,7 @@
 package kafkaserver
 
+import "github.com/chronik-io/chronik/internal/chronikapi"
+
 // requestSchemas describes the body of every served request, for the walker, which checks a body before kmsg decodes it. The notation:
 //
 //	field     name:type, or name:type@versions where a version has no such field: @3+ (from 3), @0-12 (both inclusive)
@@ -50,4 +52,8 @@ var requestSchemas = map[int16]string{
 	61: `topics:[name:s indexes:[i32]]`,
 	74: `types:[i8]@1+`,
 	75: `topics:[name:s] limit:i32 cursor:n{topic:s partition:i32}`,
+
+	chronikapi.NodeInfo:  `hashAt:i64`,
+	chronikapi.NodeStats: ``,
+	chronikapi.GetImage:  `offset:i64`,
 }

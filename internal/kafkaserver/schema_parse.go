@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // walkKind is what the walker does for one field.
@@ -44,9 +42,9 @@ func compileSchema(key, version int16) (*walkFields, error) {
 	if !ok {
 		return nil, fmt.Errorf("compile schema: API key %d has none", key)
 	}
-	req := kmsg.RequestForKey(key)
+	req := requestForKey(key)
 	if req == nil {
-		return nil, fmt.Errorf("compile schema: API key %d unknown to kmsg", key)
+		return nil, fmt.Errorf("compile schema: API key %d unknown", key)
 	}
 	req.SetVersion(version)
 	p := schemaParser{s: text, version: version, flex: req.IsFlexible()}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chronik-io/chronik/internal/chronikapi"
 	"github.com/chronik-io/chronik/internal/config"
 	"github.com/chronik-io/chronik/internal/controller"
 	"github.com/chronik-io/chronik/internal/group"
@@ -35,6 +36,12 @@ type Deps struct {
 	Logger     *slog.Logger
 	// Cluster is the way to the other nodes; nil for a node that is alone.
 	Cluster Cluster
+	// Started is when the process began [New].
+	Started time.Time
+	// SyncTimes are percentiles of the times of the node WAL's syncs, false before the first; nil where they are not measured.
+	SyncTimes func() (p50, p99 time.Duration, ok bool)
+	// Peers says how things are with the other nodes; nil for a node that is alone.
+	Peers func() []chronikapi.Peer
 }
 
 // Listener is one bound address. What clients are told about it stands in the broker's registration.
@@ -73,7 +80,8 @@ type Server struct {
 	chunkBudget *byteBudget
 	fetchBudget *byteBudget
 	sessions    *fetchSessions
-	fetchMax    int64 // fetch.max.bytes
+	fetchMax    int64         // fetch.max.bytes
+	imaging     chan struct{} // bound 1: held by who makes an image for a client
 	stats       counters
 	producerIDs producerIDs
 	ready       readyConns
@@ -104,7 +112,10 @@ func New(d Deps, l Limits) (*Server, error) {
 		return nil, errors.New("make kafka server: no logger or no config")
 	}
 	l = l.withDefaults()
-	s := &Server{deps: d, limits: l, log: d.Logger, given: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), chunkBudget: newBudget(l.ChunkBytes), fetchBudget: newBudget(l.FetchBytes),
+	if d.Started.IsZero() {
+		d.Started = time.Now()
+	}
+	s := &Server{imaging: make(chan struct{}, 1), deps: d, limits: l, log: d.Logger, given: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), chunkBudget: newBudget(l.ChunkBytes), fetchBudget: newBudget(l.FetchBytes),
 		sessions: newFetchSessions(0), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
 	given := func(name string) int64 { return config.BrokerInt(name, config.Layers{Static: s.given}) }
 	s.fetchMax, s.sessions.max = given(config.FetchMaxBytes), int(given(config.FetchSessionSlots))

@@ -2,6 +2,7 @@ package kafkaserver
 
 import (
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -52,6 +53,7 @@ type responder struct {
 	rc     syscall.RawConn
 	wait   time.Duration // WriteTimeout
 	onFail func(error)   // tells the reading half, once or more
+	total  *atomic.Int64 // counts the bytes sent; nil: nobody does
 
 	mu       lockWithCond // guards the rest but out and sent
 	slots    slotQueue
@@ -206,6 +208,9 @@ func (w *responder) advance(n int) {
 	done := 0
 	bytes := 0
 	w.sent += n
+	if w.total != nil {
+		w.total.Add(int64(n))
+	}
 	for done < len(w.out) && w.sent >= len(w.out[done].b) {
 		w.sent -= len(w.out[done].b)
 		bytes += len(w.out[done].b) + responseOverhead

@@ -9,6 +9,7 @@ type Stats struct {
 	Refused       int64 // over a limit of connections
 	Closed        int64 // ended by the server: malformed input, timeouts, limits
 	BytesIn       int64
+	BytesOut      int64
 	FrameBytes    int64 // held by read buffers now
 	FetchBytes    int64 // held by fetch responses now
 	FetchSessions int
@@ -18,15 +19,16 @@ type Stats struct {
 // counters are the server's own.
 type counters struct {
 	accepted, refused, closed atomic.Int64
-	bytesIn                   atomic.Int64
-	requests                  [maxAPIKey + 2]atomic.Int64 // the last: not served
+	bytesIn, bytesOut         atomic.Int64
+	requests                  [apiPlaces + 1]atomic.Int64 // the last: not served
 }
 
 func (c *counters) countRequest(key int16) {
-	if key < 0 || key > maxAPIKey || apis[key] == nil {
-		key = maxAPIKey + 1
+	place := apiPlace(key)
+	if place < 0 || apis[place] == nil {
+		place = apiPlaces
 	}
-	c.requests[key].Add(1)
+	c.requests[place].Add(1)
 }
 
 // Stats returns the counters at this moment.
@@ -37,14 +39,14 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Connections: n,
 		Accepted:    s.stats.accepted.Load(), Refused: s.stats.refused.Load(), Closed: s.stats.closed.Load(),
-		BytesIn: s.stats.bytesIn.Load(), FrameBytes: s.frameBudget.inUse() + s.chunkBudget.inUse(), FetchBytes: s.fetchBudget.inUse(), FetchSessions: s.sessions.count(),
+		BytesIn: s.stats.bytesIn.Load(), BytesOut: s.stats.bytesOut.Load(), FrameBytes: s.frameBudget.inUse() + s.chunkBudget.inUse(), FetchBytes: s.fetchBudget.inUse(), FetchSessions: s.sessions.count(),
 		Requests: map[int16]int64{},
 	}
 	for k := range s.stats.requests {
 		if v := s.stats.requests[k].Load(); v > 0 {
-			key := int16(k)
-			if k > maxAPIKey {
-				key = -1
+			key := int16(-1)
+			if k < apiPlaces {
+				key = int16(apis[k].key)
 			}
 			st.Requests[key] = v
 		}

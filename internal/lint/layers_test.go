@@ -17,7 +17,7 @@ var layers = []struct {
 	name     string
 	packages []string
 }{
-	{"leaves", []string{"version", "uuid", "config", "vfs", "recordbatch", "lint"}},
+	{"leaves", []string{"version", "uuid", "config", "vfs", "recordbatch", "chronikapi", "lint"}},
 	{"storage", []string{"wal", "partition"}},
 	{"control", []string{"metadata", "metalog", "membership", "placement", "controller"}},
 	{"data", []string{"replica", "peer", "group", "txn"}},
@@ -57,7 +57,7 @@ var libraries = []struct {
 	{"go.etcd.io/bbolt", []string{"internal/membership"}},
 	{"github.com/twmb/franz-go/pkg/kgo", []string{"internal/metaclient", "internal/ctl", "internal/bench", "internal/top", "internal/testcluster", "tests/"}},
 	{"github.com/twmb/franz-go/pkg/kadm", []string{"internal/metaclient", "internal/ctl", "internal/bench", "internal/top", "internal/testcluster", "tests/"}},
-	{"github.com/twmb/franz-go/pkg/kmsg", []string{"internal/kafkaserver", "internal/group", "internal/node", "internal/metaclient", "internal/ctl", "internal/bench", "internal/top", "internal/testcluster", "tests/"}},
+	{"github.com/twmb/franz-go/pkg/kmsg", []string{"internal/chronikapi", "internal/kafkaserver", "internal/group", "internal/node", "internal/metaclient", "internal/ctl", "internal/bench", "internal/top", "internal/testcluster", "tests/"}},
 	{"github.com/twmb/franz-go/pkg/kerr", []string{"internal/kafkaserver", "internal/metaclient", "internal/cli", "internal/ctl", "internal/bench", "internal/top", "internal/testcluster", "tests/"}},
 }
 
