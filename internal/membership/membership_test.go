@@ -409,3 +409,45 @@ func TestSnapshotKeepsMembersAndClaim(t *testing.T) {
 		t.Errorf("restored %+v, want %+v", g.current(), f.current())
 	}
 }
+
+// The log is bounded by snapshots, and a start from a snapshot and what follows it knows the same.
+func TestStartsFromASnapshot(t *testing.T) {
+	claims := make(chan Claim, 1000)
+	o := options(t, 1, 1, claims)
+	m := open(t, o)
+	wait(t, claims)
+	for range 2 * keepEntries {
+		if err := m.claim(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := m.store.FirstIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := m.store.LastIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last-first > keepEntries {
+		t.Errorf("%d entries after a snapshot, want %d at most", last-first, keepEntries)
+	}
+	before := m.Claim()
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for len(claims) > 0 {
+		<-claims
+	}
+	o.BootNonce = 2
+	o.Listener = listenLoopback(t)
+	m = open(t, o)
+	defer m.Close()
+	after := wait(t, claims)
+	if after.BootNonce != 2 || after.Term <= before.Term || len(m.Members()) != 1 {
+		t.Errorf("claim %+v after %+v, members %+v", after, before, m.Members())
+	}
+}

@@ -241,3 +241,37 @@ func TestNumbersOfTheWrongSizeAreRefused(t *testing.T) {
 		t.Errorf("number stored as %x", b)
 	}
 }
+
+// Deleting while a cursor walks must not skip entries, over many pages.
+func TestLongRangesAreDeletedWhole(t *testing.T) {
+	s, _ := testStore(t)
+	const n = 5000
+	var logs []*raft.Log
+	for i := uint64(1); i <= n; i++ {
+		logs = append(logs, &raft.Log{Index: i, Term: 1, Data: bytes.Repeat([]byte{byte(i)}, 100)})
+	}
+	if err := s.StoreLogs(logs); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteRange(1, 3000); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteRange(4001, n); err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	var l raft.Log
+	for i := uint64(1); i <= n; i++ {
+		switch err := s.GetLog(i, &l); {
+		case err == nil:
+			if left++; i <= 3000 || i > 4000 {
+				t.Fatalf("entry %d was deleted and is there", i)
+			}
+		case !errors.Is(err, raft.ErrLogNotFound):
+			t.Fatal(err)
+		}
+	}
+	if left != 1000 {
+		t.Errorf("%d entries are left, want 1000", left)
+	}
+}
