@@ -90,24 +90,19 @@ func entryBatch(entries []metalog.Entry) ([]byte, error) {
 	return batch, nil
 }
 
-// entryKey is the entity that an entry is about, and when it happened where it says so.
+// entryKey is the entity that an entry is about, and when the controller appended it where it says so.
 func entryKey(e *metalog.Entry) (string, int64) {
 	if e.Type != metalog.EntryEvent && e.Type != metalog.EntryVoters {
 		return e.Type.String(), recordbatch.NoTimestamp
 	}
-	ev, err := metadata.DecodeEvent(e.Payload)
+	ev, atMs, err := metadata.DecodeEventAt(e.Payload)
 	if err != nil {
 		return e.Type.String(), recordbatch.NoTimestamp // shown as it is; whoever applies it has stopped
 	}
-	switch ev := ev.(type) {
-	case *metadata.ClusterFounded:
-		return ev.Key(), ev.TimestampMs
-	case *metadata.TopicCreated:
-		return ev.Key(), ev.TimestampMs
-	case *metadata.TopicDeleted:
-		return ev.Key(), ev.TimestampMs
+	if atMs == 0 {
+		atMs = recordbatch.NoTimestamp
 	}
-	return ev.Key(), recordbatch.NoTimestamp
+	return ev.Key(), atMs
 }
 
 func init() {

@@ -17,15 +17,27 @@ import (
 //
 //	{"type":"TopicCreated","v":1,"name":"orders",...}
 //
+// In the log the time follows at which the controller appended it, in Unix milliseconds, for whoever reads the log; nothing is decided by
+// it, so it is in no image:
+//
+//	{"type":"TopicCreated","v":1,"at":1767366245123,"name":"orders",...}
+//
 // Writing is by hand, as it is on the path of every change; there is one spelling per content. Reading is strict: fields that the
 // version does not have are an error.
 
-// AppendEvent appends the event's JSON to dst.
-func AppendEvent(dst []byte, ev Event) []byte {
+// AppendEvent appends the event's JSON to dst, without a time.
+func AppendEvent(dst []byte, ev Event) []byte { return AppendEventAt(dst, ev, 0) }
+
+// AppendEventAt appends the event's JSON to dst with the time of its entry; 0 is none.
+func AppendEventAt(dst []byte, ev Event, atMs int64) []byte {
 	dst = append(dst, `{"type":"`...)
 	dst = append(dst, ev.Type()...)
 	dst = append(dst, `","v":`...)
 	dst = strconv.AppendInt(dst, int64(ev.Version()), 10)
+	if atMs > 0 {
+		dst = append(dst, `,"at":`...)
+		dst = strconv.AppendInt(dst, atMs, 10)
+	}
 	w := jsonWriter{buf: dst, open: true}
 	ev.appendFields(&w)
 	return append(w.buf, '}')
@@ -34,34 +46,52 @@ func AppendEvent(dst []byte, ev Event) []byte {
 // DecodeEvent reads an event written by AppendEvent. ErrUnknownEvent means that this build is older than the log: whoever applies the
 // log must stop.
 func DecodeEvent(b []byte) (Event, error) {
+	ev, _, err := DecodeEventAt(b)
+	return ev, err
+}
+
+// DecodeEventAt reads an event and the time of its entry in Unix milliseconds, 0 if there is none.
+func DecodeEventAt(b []byte) (Event, int64, error) {
 	rest, ok := bytes.CutPrefix(b, []byte(`{"type":"`))
 	if !ok {
-		return nil, fmt.Errorf("decode event: %w: no type at the front", ErrMalformed)
+		return nil, 0, fmt.Errorf("decode event: %w: no type at the front", ErrMalformed)
 	}
 	name, rest, ok := bytes.Cut(rest, []byte(`","v":`))
 	if !ok {
-		return nil, fmt.Errorf("decode event: %w: no version after the type", ErrMalformed)
+		return nil, 0, fmt.Errorf("decode event: %w: no version after the type", ErrMalformed)
 	}
-	digits := 0
-	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
-		digits++
-	}
-	version, err := strconv.Atoi(string(rest[:digits]))
-	if err != nil {
-		return nil, fmt.Errorf("decode event %q: %w: version", name, ErrMalformed)
+	version, rest, ok := cutNumber(rest)
+	if !ok {
+		return nil, 0, fmt.Errorf("decode event %q: %w: version", name, ErrMalformed)
 	}
 	t, ok := eventTypes[string(name)]
-	if !ok || t.version != version {
-		return nil, fmt.Errorf("decode event %q version %d: %w", name, version, ErrUnknownEvent)
+	if !ok || int64(t.version) != version {
+		return nil, 0, fmt.Errorf("decode event %q version %d: %w", name, version, ErrUnknownEvent)
 	}
-	fields := make([]byte, 0, len(rest)-digits+1)
+	var atMs int64
+	if at, timed := bytes.CutPrefix(rest, []byte(`,"at":`)); timed {
+		if atMs, rest, ok = cutNumber(at); !ok {
+			return nil, 0, fmt.Errorf("decode event %q version %d: %w: time", name, version, ErrMalformed)
+		}
+	}
+	fields := make([]byte, 0, len(rest)+1)
 	fields = append(fields, '{')
-	fields = append(fields, bytes.TrimPrefix(rest[digits:], []byte(","))...)
+	fields = append(fields, bytes.TrimPrefix(rest, []byte(","))...)
 	ev, err := t.decode(fields)
 	if err != nil {
-		return nil, fmt.Errorf("decode event %q version %d: %w: %w", name, version, ErrMalformed, err)
+		return nil, 0, fmt.Errorf("decode event %q version %d: %w: %w", name, version, ErrMalformed, err)
 	}
-	return ev, nil
+	return ev, atMs, nil
+}
+
+// cutNumber takes the digits off the front.
+func cutNumber(b []byte) (n int64, rest []byte, ok bool) {
+	digits := 0
+	for digits < len(b) && b[digits] >= '0' && b[digits] <= '9' {
+		digits++
+	}
+	n, err := strconv.ParseInt(string(b[:digits]), 10, 64)
+	return n, b[digits:], err == nil
 }
 
 func strictUnmarshal(b []byte, v any) error {

@@ -79,6 +79,21 @@ func TestEventText(t *testing.T) {
 	}
 }
 
+// The time of an entry stands in its front, changes nothing about the event, and need not be there.
+func TestEventTime(t *testing.T) {
+	ev := &BrokerFenced{1, 2}
+	plain, timed := AppendEvent(nil, ev), AppendEventAt(nil, ev, 1767366245123)
+	if want := `{"type":"BrokerFenced","v":1,"at":1767366245123,"brokerId":1,"brokerEpoch":2}`; string(timed) != want {
+		t.Errorf("written as %s, not %s", timed, want)
+	}
+	for text, want := range map[string]int64{string(plain): 0, string(timed): 1767366245123} {
+		got, at, err := DecodeEventAt([]byte(text))
+		if err != nil || at != want || string(AppendEvent(nil, got)) != string(plain) {
+			t.Errorf("%s: %v at %d, %v", text, got, at, err)
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	good := string(AppendEvent(nil, &BrokerFenced{1, 2}))
 	tests := []struct {
@@ -88,6 +103,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"unknown type", strings.Replace(good, "BrokerFenced", "BrokerFrozen", 1), ErrUnknownEvent},
 		{"later version", strings.Replace(good, `"v":1`, `"v":2`, 1), ErrUnknownEvent},
 		{"version 0", strings.Replace(good, `"v":1`, `"v":0`, 1), ErrUnknownEvent},
+		{"time without digits", strings.Replace(good, `"v":1`, `"v":1,"at":`, 1), ErrMalformed},
+		{"time too large", strings.Replace(good, `"v":1`, `"v":1,"at":99999999999999999999`, 1), ErrMalformed},
+		{"time elsewhere", strings.Replace(good, "}", `,"at":1}`, 1), ErrMalformed},
 		{"no version", strings.Replace(good, `"v":1,`, ``, 1), ErrMalformed},
 		{"unknown field", strings.Replace(good, "}", `,"more":1}`, 1), ErrMalformed},
 		{"wrong type", strings.Replace(good, `"brokerId":1`, `"brokerId":"x"`, 1), ErrMalformed},

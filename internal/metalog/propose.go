@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/metadata"
 )
@@ -69,13 +70,14 @@ func (o *owner) append(p *proposal) error {
 		return nil
 	}
 	entries := make([]NewEntry, len(events))
+	nowMs := time.Now().UnixMilli()
 	b := metadata.NewBatch(o.working)
 	size := 0
 	for i, ev := range events {
 		if err := b.Apply(first+int64(i), ev); err != nil {
 			return fmt.Errorf("propose: %w", err)
 		}
-		entries[i] = NewEntry{EntryEvent, metadata.AppendEvent(nil, ev)}
+		entries[i] = NewEntry{EntryEvent, metadata.AppendEventAt(nil, ev, nowMs)}
 		if len(entries[i].Payload) > MaxEntryBytes {
 			return fmt.Errorf("propose %s: %w: %d bytes", ev.Key(), ErrTooLarge, len(entries[i].Payload))
 		}
