@@ -18,6 +18,6 @@
 //
 // Concurrency: Membership may be used by all goroutines. OnClaim runs on Raft's FSM goroutine and must return quickly.
 //
-// Files: membership.go (open, claim, close), fsm.go (members and claim), store.go (bbolt), entry.go (its encoding),
+// Files: membership.go (open, claim, close), lead.go (elections that do not wait, hand-over), fsm.go (members and claim), store.go (bbolt), entry.go (its encoding),
 // transport.go (the wrapper), stream.go (connections and their handshake), logger.go (Raft's log lines).
 package membership

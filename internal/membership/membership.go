@@ -28,6 +28,10 @@ var (
 	ErrCorrupt = errors.New("raft store corrupt")
 	// ErrUnknownCommand is a committed command of a later version.
 	ErrUnknownCommand = errors.New("raft command of an unknown version")
+	// ErrNotVoter is a node that cannot lead, because it is no voter of the committed configuration.
+	ErrNotVoter = errors.New("not a voter")
+	// ErrTimeout is a request that Raft has not answered in time.
+	ErrTimeout = errors.New("raft did not answer in time")
 	// ErrLimit is a request beyond this package's bounds.
 	ErrLimit = errors.New("raft request beyond its limit")
 )

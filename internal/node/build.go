@@ -135,6 +135,7 @@ func (n *Node) startMetadata(ctx context.Context) error {
 			return err
 		}
 	}
+	n.run("failover", n.watchLeader)
 	return n.register(ctx)
 }
 

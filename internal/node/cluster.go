@@ -18,13 +18,15 @@ const admitTimeout = time.Second
 
 // newMesh makes this node's end of the wal ports. Until the node has joined it only founds.
 func (n *Node) newMesh() *peer.Mesh {
-	return peer.New(peer.Options{
+	m := peer.New(peer.Options{
 		Listener: n.ports.wal,
 		Hello:    func() peer.Hello { return *n.hello.Load() },
 		Addr:     n.walAddress,
 		Admit:    n.admit,
 		Logger:   n.logger,
 	})
+	m.Watch(n.onPeer)
+	return m
 }
 
 // found waits until this node, which is empty, has founded or adopted the cluster of its [[peers]].
@@ -51,6 +53,7 @@ func (n *Node) join() {
 	n.mesh.Handle(methodFoundState, settled.handleState)
 	n.mesh.Handle(methodFoundPledge, settled.handlePledge)
 	n.mesh.Handle(peer.MethodRegister, n.handleRegister)
+	n.mesh.Handle(peer.MethodSuspect, n.handleSuspect)
 	n.mesh.SetPeers(n.others(n.meta.Image()))
 	if founding {
 		n.mesh.Renew()

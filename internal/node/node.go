@@ -65,6 +65,7 @@ type Node struct {
 	groups      *group.Coordinator
 	kafka       *kafkaserver.Server
 	changed     chan struct{} // bound 1: the image or the controller has changed
+	suspected   chan struct{} // bound 1: a process of another node may have ended
 	broken      atomic.Pointer[error]
 	serving     atomic.Bool
 	free        atomic.Pointer[uint64] // bytes, once they are known
@@ -91,7 +92,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		o.Started = time.Now()
 	}
 	tuneMemory()
-	n := &Node{o: o, c: o.Config, static: o.Config.StaticKafka(), logger: o.Logger, disk: newMeasuredDisk(o.disk, o.Config.DataDir), changed: make(chan struct{}, 1)}
+	n := &Node{o: o, c: o.Config, static: o.Config.StaticKafka(), logger: o.Logger, disk: newMeasuredDisk(o.disk, o.Config.DataDir), changed: make(chan struct{}, 1), suspected: make(chan struct{}, 1)}
 	if err := n.start(ctx); err != nil {
 		within, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -17,6 +17,7 @@ type Method uint16
 // The ranges of methods.
 const (
 	MethodHeartbeat Method = 1   // a broker to the controller: its session
+	MethodSuspect   Method = 2   // among voters: is the process that leads gone?
 	MethodOther     Method = 16  // and above: behind the heartbeats
 	MethodRegister  Method = 16  // a broker to the controller: an incarnation
 	MethodForward   Method = 17  // a client's request, to the controller

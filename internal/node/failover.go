@@ -1,0 +1,256 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/chronik-io/chronik/internal/membership"
+	"github.com/chronik-io/chronik/internal/metalog"
+	"github.com/chronik-io/chronik/internal/peer"
+)
+
+// Raft's own detection takes a second. These shorten it where it is certain that the process that leads has ended: not silent, ended.
+const (
+	watchEvery    = 100 * time.Millisecond
+	agreeWithin   = 50 * time.Millisecond // a majority has to say so in this time
+	probeWithin   = 40 * time.Millisecond // of it, for one's own answer
+	rankDelay     = 75 * time.Millisecond // so that one of the survivors begins, and not all
+	electOnceIn   = 5 * time.Second       // elections begun here
+	stuckFor      = 5 * time.Second       // a leader that commits nothing for this long hands over
+	handOverEvery = 10 * time.Second
+	noNode        = -1
+)
+
+// suspicion names the process of which a voter wants to know whether it is gone.
+type suspicion struct {
+	Node  int32  `json:"node"`
+	Nonce uint64 `json:"nonce"`
+}
+
+// onPeer wakes the watch when a process may have ended.
+func (n *Node) onPeer(e peer.Event) {
+	if e.Kind == peer.Refused || e.Kind == peer.OtherNonce {
+		select {
+		case n.suspected <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// leaderWatch is what watchLeader remembers.
+type leaderWatch struct {
+	n      *Node
+	began  time.Time // the last election
+	term   uint64    // of the claim for which it was
+	commit int64     // as it was seen to move last
+	moved  time.Time
+	handed time.Time
+}
+
+// watchLeader starts an election at once when the leader's process is gone, and hands over when this node leads and cannot.
+func (n *Node) watchLeader(ctx context.Context) error {
+	w := &leaderWatch{n: n, moved: time.Now()}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.suspected:
+		case <-tick.C:
+		}
+		if len(n.meta.Status().Voters.Members) > 1 {
+			w.considerElection(ctx)
+			w.considerHandOver()
+		}
+	}
+}
+
+// considerElection begins an election if the process that made the last claim is gone and a majority says so.
+func (w *leaderWatch) considerElection(ctx context.Context) {
+	n := w.n
+	claim := n.members.Claim()
+	if claim.Term == 0 {
+		w.considerFirst()
+		return
+	}
+	if claim.Term == w.term || claim.NodeID == n.id.NodeID || !w.began.IsZero() && time.Since(w.began) < electOnceIn {
+		return
+	}
+	if leader, ok := n.members.Leader(); ok && leader.NodeID != claim.NodeID {
+		return // there is another one already
+	}
+	s := suspicion{Node: claim.NodeID, Nonce: claim.BootNonce}
+	if !n.processGone(s) || !n.agreed(ctx, s) {
+		return
+	}
+	select {
+	case <-time.After(time.Duration(n.rank(claim.NodeID)) * rankDelay):
+	case <-ctx.Done():
+		return
+	}
+	if leader, ok := n.members.Leader(); n.members.Claim() != claim || ok && leader.NodeID != claim.NodeID {
+		return
+	}
+	w.began, w.term = time.Now(), claim.Term
+	n.logger.Info("leader is gone, starting an election", "node", claim.NodeID, "term", claim.Term)
+	n.members.ElectNow()
+}
+
+// considerFirst begins the first election of a cluster as soon as all founders are there: nobody has anything to lose by it.
+func (w *leaderWatch) considerFirst() {
+	n := w.n
+	if _, ok := n.members.Leader(); ok || n.rank(noNode) != 0 || !w.began.IsZero() {
+		return
+	}
+	for _, p := range n.mesh.Peers() {
+		if !p.Out || !p.In || p.Hello.Founding {
+			return
+		}
+	}
+	w.began = time.Now().Add(-electOnceIn) // it does not count against the next one
+	n.members.ElectNow()
+}
+
+// processGone reports whether a process has certainly ended: nobody listens on either of its ports and all its connections are closed, or
+// the node has been met as another process since.
+func (n *Node) processGone(s suspicion) bool {
+	p := n.mesh.Peer(s.Node)
+	if p.Hello.Nonce != 0 && p.Hello.Nonce != s.Nonce {
+		return p.Out || p.In // met later, as the newest process is the one that is remembered
+	}
+	if !p.Gone() {
+		return false
+	}
+	for _, m := range n.members.Members() {
+		if m.NodeID != s.Node {
+			continue
+		}
+		conn, err := net.DialTimeout("tcp", m.Address, probeWithin)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	}
+	return false
+}
+
+// agreed asks the other voters, and reports whether a majority with this node says that the process is gone.
+func (n *Node) agreed(ctx context.Context, s suspicion) bool {
+	ctx, cancel := context.WithTimeout(ctx, agreeWithin)
+	defer cancel()
+	question, err := json.Marshal(s)
+	if err != nil {
+		return false
+	}
+	voters := n.meta.Status().Voters
+	if !voters.Has(n.self()) {
+		return false
+	}
+	var mu sync.Mutex
+	yes := 1
+	var wg sync.WaitGroup
+	for _, v := range voters.Members {
+		if v.NodeID == n.id.NodeID || v.NodeID == s.Node {
+			continue
+		}
+		wg.Go(func() {
+			answer, err := n.mesh.Call(ctx, v.NodeID, peer.MethodSuspect, question)
+			if err == nil && string(answer) == "gone" {
+				mu.Lock()
+				yes++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return yes >= voters.Majority()
+}
+
+// handleSuspect says what this node knows of a process, having looked again if it is not sure.
+func (n *Node) handleSuspect(ctx context.Context, _ *peer.Hello, payload []byte) ([]byte, error) {
+	var s suspicion
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return nil, fmt.Errorf("read suspicion: %w", err)
+	}
+	if n.members == nil {
+		return []byte("unknown"), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	defer cancel()
+	for n.mesh.Probe(s.Node); ; {
+		if n.processGone(s) {
+			return []byte("gone"), nil
+		}
+		select {
+		case <-ctx.Done():
+			return []byte("alive"), nil
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// rank is this node's place among the voters that are left.
+func (n *Node) rank(without int32) int {
+	var ids []int32
+	for _, v := range n.meta.Status().Voters.Members {
+		if v.NodeID != without {
+			ids = append(ids, v.NodeID)
+		}
+	}
+	slices.Sort(ids)
+	return max(0, slices.Index(ids, n.id.NodeID))
+}
+
+// considerHandOver gives the lead away when Raft has it here and the metadata log gets nowhere: its disk or port is stuck, or it cannot
+// recover.
+func (w *leaderWatch) considerHandOver() {
+	n := w.n
+	now := time.Now()
+	st := n.meta.Status()
+	idle := st.Role == metalog.RoleLeader && st.Commit == st.End && !st.Contested
+	if !n.members.Leading() || idle || st.Commit != w.commit {
+		w.commit, w.moved = st.Commit, now
+		return
+	}
+	if now.Sub(w.moved) < stuckFor || now.Sub(w.handed) < handOverEvery {
+		return
+	}
+	w.handed = now
+	to, ok := n.bestPeer(&st)
+	if !ok {
+		return
+	}
+	n.logger.Warn("cannot lead, handing over", "to", to.NodeID, "role", st.Role, "commit", st.Commit, "end", st.End, "contested", st.Contested)
+	if err := n.members.HandOver(to.NodeID, to.DiskID); err != nil {
+		n.logger.Warn("not handed over", "err", err)
+	}
+}
+
+// bestPeer is the reachable voter that is known to have most of the log.
+func (n *Node) bestPeer(st *metalog.Status) (best membership.Member, ok bool) {
+	match := int64(-1)
+	for _, v := range st.Voters.Members {
+		p := n.mesh.Peer(v.NodeID)
+		if v == n.self() || !p.Out && !p.In {
+			continue
+		}
+		has := int64(0)
+		for _, f := range st.Followers {
+			if f.Member == v && !f.Faulty {
+				has = f.Match
+			}
+		}
+		if has > match {
+			best, match, ok = membership.Member{NodeID: v.NodeID, DiskID: v.DiskID}, has, true
+		}
+	}
+	return best, ok
+}
