@@ -417,3 +417,27 @@ func TestDamagedLogStopsTheStart(t *testing.T) {
 		t.Errorf("the log does not say that data is corrupt:\n%s", s.Log())
 	}
 }
+
+// A stop that is asked for while the server starts is a stop, not a failure, and leaves a directory that can be used.
+func TestStopWhileStarting(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	for ms := range 12 {
+		cmd := exec.Command(testcluster.Binary(t), "start", "--data-dir", dir, "--kafka", "127.0.0.1:0", "--wal", "127.0.0.1:0", "--raft", "127.0.0.1:0", "--http", "off")
+		var out strings.Builder
+		cmd.Stderr = &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(ms*8) * time.Millisecond)
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		err := cmd.Wait()
+		early := cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled() // before the server could listen to signals
+		if err != nil && !early {
+			t.Errorf("SIGTERM after %d ms: %v\n%s", ms*8, err, out.String())
+		}
+	}
+	s := testcluster.Start(t, testcluster.Options{Dir: dir})
+	produce(t, s, "t", 0, 1)
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -50,6 +51,9 @@ func serve(c *config.Config) error {
 	defer cancel()
 	logger := node.NewLogger(os.Stderr, c.LogFormat, c.LogLevel)
 	n, err := node.Start(ctx, node.Options{Config: c, Logger: logger, Started: started})
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil // asked to stop before it served
+	}
 	if err != nil {
 		return err
 	}
