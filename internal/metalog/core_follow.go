@@ -188,7 +188,7 @@ func (c *Core) onAppend(m *Message) {
 		c.faultUntil = m.LeaderEnd
 	}
 	a := c.message(MsgAck, m.From)
-	a.End, a.Faulty = end, c.fault >= 0
+	a.End, a.Faulty = c.verified, c.fault >= 0
 	c.hold(a)
 	c.clearFault()
 	c.followCommit()

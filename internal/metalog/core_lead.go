@@ -34,6 +34,7 @@ type progress struct {
 	commit   int64 // sent last
 	nonce    uint64
 	reading  bool
+	probing  bool // nothing was heard for a while: only empty Appends until something is
 	sentTick int64
 	ackTick  int64
 	acks     int64

@@ -34,6 +34,9 @@ func (c *Core) updateProgress() {
 
 // replicate sends a member what it lacks, as far as the window allows, and a new commit at once.
 func (c *Core) replicate(p *progress) {
+	if p.probing {
+		return
+	}
 	for p.next < c.log.end() && p.inflight < c.cfg.WindowBytes && !p.reading {
 		switch {
 		case p.next < c.start:
@@ -198,7 +201,7 @@ func (c *Core) heard(m *Message) *progress {
 	if p == nil {
 		return nil
 	}
-	p.nonce, p.ackTick = m.FromNonce, c.ticks
+	p.nonce, p.ackTick, p.probing = m.FromNonce, c.ticks, false
 	return p
 }
 
@@ -288,21 +291,18 @@ func (c *Core) Tick() {
 	}
 }
 
-// repeat sends again what a member has not acknowledged for a while, and something now and then if there is nothing.
+// repeat asks a member that has not answered for a while where it stands, and everybody else now and then.
 func (c *Core) repeat(p *progress) {
 	if c.ticks-p.sentTick < c.cfg.ResendTicks {
 		return
 	}
 	if p.ackTick < p.sentTick {
-		p.inflight, p.reading = 0, false
-		if p.match > 0 && p.next > p.match {
-			p.next = p.match
-		}
+		p.probing, p.inflight, p.reading = true, 0, false
+		p.next = max(p.match, c.log.base.End)
 	}
-	at := p.sentTick
 	c.replicate(p)
-	if p.sentTick == at && !p.reading {
-		p.sentTick = c.ticks
+	if c.ticks > p.sentTick && !p.reading {
 		c.sendEmpty(p)
+		p.sentTick = c.ticks
 	}
 }

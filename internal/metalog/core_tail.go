@@ -45,18 +45,21 @@ func (t *tail) cut(to int64) {
 	t.ents = slices.Clone(t.ents[:n])
 }
 
-// trim forgets the oldest entries below an offset while more than maxBytes are held.
+// trim forgets the oldest groups below an offset while more than maxBytes are held. It never parts a group: its base is where others are
+// asked to go on from.
 func (t *tail) trim(below, maxBytes int64) {
-	n := 0
-	for t.bytes > maxBytes && n < len(t.ents) && t.base.End+int64(n) < below {
-		t.bytes -= t.ents[n].encodedSize()
-		n++
+	cut, bytes, left := 0, t.bytes, t.bytes
+	for n := 0; left > maxBytes && n < len(t.ents) && t.base.End+int64(n) < below; n++ {
+		left -= t.ents[n].encodedSize()
+		if !t.ents[n].More {
+			cut, bytes = n+1, left
+		}
 	}
-	if n == 0 {
+	if cut == 0 {
 		return
 	}
-	t.base, _ = t.at(t.base.End + int64(n))
-	t.ents = t.ents[n:]
+	t.base, _ = t.at(t.base.End + int64(cut))
+	t.ents, t.bytes = t.ents[cut:], bytes
 }
 
 // slice is the entries from an offset (in memory) up to limit: whole groups, about maxBytes, at least one group if there is one.

@@ -85,6 +85,9 @@ func (r *Rebuilder) Slice(from int64) []Entry {
 // Gap says that commits are missing here: what they held is not known. A promise stands in two commits, so the loss of one cannot have
 // taken it along.
 func (r *Rebuilder) Gap(commits uint64) {
+	if commits == 0 {
+		return // a file's header, and none of its commits
+	}
 	if !r.gap {
 		r.gap, r.gapKnown = true, r.Known()
 	}
@@ -127,7 +130,7 @@ func (r *Rebuilder) Frame(f *Frame) (appended bool, err error) {
 	case FrameFault:
 		r.fault = f.Offset
 	case FrameClear:
-		r.fault = -1
+		r.fault, r.hidden, r.lostEver = -1, false, 0 // whatever was marked before is repaired
 	case FrameReset:
 		return false, r.reset(f.At)
 	case FramePeer:
@@ -215,7 +218,7 @@ func (r *Rebuilder) entry(e *Entry) (bool, error) {
 		at := Position{End: e.Offset, Hash: e.PrevHash}
 		if e.Offset > 0 {
 			if r.image == nil || r.image.At.End < e.Offset {
-				r.Gap(0)
+				r.gap, r.gapKnown = true, r.Known()
 				return false, nil
 			}
 			// An entry of another branch, truncated later, can have a lower epoch.

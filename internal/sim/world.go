@@ -26,7 +26,6 @@ type node struct {
 	disk  *disk
 	core  *metalog.Core
 	nonce uint64
-	boots int
 
 	mirror   []metalog.Entry // the log from mirrorAt on, as the frames say
 	mirrorAt int64
@@ -39,9 +38,8 @@ type node struct {
 	images   []metalog.ImageRequest
 	carry    int64 // batch after which the oldest commits may go
 	carryTo  int
-	epoch    uint64 // led last
-	refused  bool   // does not start any more: a promise was lost
-	backup   *disk  // an older state, kept by somebody
+	refused  bool  // does not start any more: a promise was lost
+	backup   *disk // an older state, kept by somebody
 	restored bool
 	banned   bool // found at the end
 }
