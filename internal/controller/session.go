@@ -39,7 +39,8 @@ func Incarnation(nonce uint64) uuid.UUID {
 	return id
 }
 
-func nonceOf(incarnation uuid.UUID) uint64 { return binary.BigEndian.Uint64(incarnation[8:]) }
+// NonceOf is the boot nonce in an incarnation.
+func NonceOf(incarnation uuid.UUID) uint64 { return binary.BigEndian.Uint64(incarnation[8:]) }
 
 // Heartbeat is what a broker says every HeartbeatEvery.
 type Heartbeat struct {
@@ -115,7 +116,7 @@ func (s *sessions) follow(now time.Duration, im *metadata.Image) {
 	for b := range im.Brokers() {
 		x := s.all[b.ID]
 		if x == nil || x.epoch != b.Epoch {
-			next := &session{id: b.ID, epoch: b.Epoch, nonce: nonceOf(b.Incarnation), fenced: b.Fenced, heard: now, late: now, factor: 1, since: now}
+			next := &session{id: b.ID, epoch: b.Epoch, nonce: NonceOf(b.Incarnation), fenced: b.Fenced, heard: now, late: now, factor: 1, since: now}
 			if x != nil {
 				next.factor, next.since = x.factor, x.since
 			}

@@ -40,10 +40,10 @@ type Sessions struct {
 	c       *Controller
 	applied *applied
 	started time.Time
-	kick    chan struct{} // bound 1: look now
 
 	mu    sync.Mutex // guards the rest
 	leads bool
+	ended bool // Run is over
 	core  *sessions
 	wg    sync.WaitGroup // proposals under way; at most one per broker
 }
@@ -53,7 +53,7 @@ func NewSessions(o SessionsOptions) *Sessions {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Sessions{o: o, c: o.Controller, applied: newApplied(), started: time.Now().Add(-time.Hour), kick: make(chan struct{}, 1),
+	return &Sessions{o: o, c: o.Controller, applied: newApplied(), started: time.Now().Add(-time.Hour),
 		core: newSessions(o.Controller.nodeID)}
 }
 
@@ -64,8 +64,8 @@ func (s *Sessions) now() time.Duration { return time.Since(s.started) }
 func (s *Sessions) Lead(leads bool, _ uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leads = leads
-	if leads {
+	s.leads = leads && !s.ended
+	if s.leads {
 		s.core.begin(s.now(), s.c.log.Image())
 	}
 }
@@ -82,28 +82,27 @@ func (s *Sessions) Follow(_, cur *metadata.Image, d *metadata.Delta) {
 	}
 }
 
-// Kick makes Run look at once: something was heard of a process's end.
-func (s *Sessions) Kick() {
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
-}
-
 // Run looks at the sessions while this node leads, until ctx is done. It is behind nothing: proposals run on goroutines of their own.
 func (s *Sessions) Run(ctx context.Context) error {
 	tick := time.NewTicker(TickEvery)
 	defer tick.Stop()
-	defer s.wg.Wait()
+	defer s.end()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-s.kick:
 		}
 		s.look(ctx)
 	}
+}
+
+// end waits for what is under way, and lets nothing begin.
+func (s *Sessions) end() {
+	s.mu.Lock()
+	s.leads, s.ended = false, true
+	s.mu.Unlock()
+	s.wg.Wait()
 }
 
 func (s *Sessions) look(ctx context.Context) {

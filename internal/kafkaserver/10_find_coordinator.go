@@ -103,6 +103,8 @@ func (s *Server) groupTopic(ctx context.Context) (*metadata.Topic, error) {
 	if t := s.image().Topic(group.TopicName); t != nil {
 		return t, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, autoCreateWait)
+	defer cancel()
 	results, err := s.createMissing(ctx, []string{group.TopicName})
 	if err == nil && len(results) == 1 {
 		err = results[0].Err

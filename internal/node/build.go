@@ -17,7 +17,6 @@ import (
 	"github.com/chronik-io/chronik/internal/partition"
 	"github.com/chronik-io/chronik/internal/peer"
 	"github.com/chronik-io/chronik/internal/replica"
-	"github.com/chronik-io/chronik/internal/uuid"
 	"github.com/chronik-io/chronik/internal/wal"
 )
 
@@ -102,8 +101,8 @@ func (n *Node) ballot() metalog.Ballot { return metalog.Ballot{Member: n.self(),
 
 // build makes what works on the two logs and subscribes it to the metadata, in the order in which it has to see a change.
 func (n *Node) build(context.Context) error {
-	n.controller = controller.New(controller.Options{Log: n.meta, NodeID: n.id.NodeID, Static: n.static, Logger: n.logger})
-	n.incarnation = uuid.New()
+	n.controller = controller.New(controller.Options{Log: n.meta, NodeID: n.id.NodeID, Static: n.static, Limits: clusterLimits(), Logger: n.logger})
+	n.incarnation = controller.Incarnation(n.nonce)
 	n.replicas = replica.NewSet(replica.Options{
 		NodeID:      n.id.NodeID,
 		Incarnation: n.incarnation,
@@ -113,12 +112,14 @@ func (n *Node) build(context.Context) error {
 	})
 	n.groups = group.New(n.groupConfig(), groupLog{n.meta, n.replicas, n.store})
 	n.meta.Subscribe(n.replicas.Apply)
-	n.meta.Subscribe(groupWatch{n.id.NodeID, n.replicas, n.groups}.apply)
+	watch := &groupWatch{nodeID: n.id.NodeID, replicas: n.replicas, coordinator: n.groups}
+	n.meta.Subscribe(watch.apply)
 	n.meta.SubscribeRole(func(leads bool, epoch uint64) {
 		n.logger.Info("controller role", "leads", leads, "epoch", epoch)
 		n.poke()
 	})
 	n.meta.Subscribe(n.followImage)
+	n.broker = newBroker(n, watch)
 	return nil
 }
 
@@ -140,14 +141,18 @@ func (n *Node) startMetadata(ctx context.Context) error {
 }
 
 // serve starts what works on its own until the node stops, and opens the door.
-func (n *Node) serve(context.Context) error {
+func (n *Node) serve(ctx context.Context) error {
 	n.run("store", n.store.Run)
 	n.run("replicas", n.replicas.Run)
 	n.run("groups", n.groups.Run)
 	n.run("space", n.watchSpace)
 	n.run("memory", n.watchMemory)
 	n.run("controller", n.controller.Run)
-	return n.startKafka()
+	n.broker.start()
+	if err := n.startKafka(); err != nil {
+		return err
+	}
+	return n.broker.enter(ctx)
 }
 
 // run starts background work. An error of it is fatal, as what it keeps up is needed.
@@ -173,7 +178,7 @@ func (n *Node) run(name string, work func(context.Context) error) {
 func (n *Node) startKafka() error {
 	server, err := kafkaserver.New(kafkaserver.Deps{
 		NodeID: n.id.NodeID, ClusterID: n.id.ClusterID, Config: n.c, Meta: n.meta, Controller: n.controller,
-		Replicas: n.replicas, Store: n.store, Groups: n.groups, Logger: n.logger,
+		Replicas: n.replicas, Store: n.store, Groups: n.groups, Logger: n.logger, Cluster: n.broker,
 	}, n.limits())
 	if err != nil {
 		return err

@@ -14,7 +14,8 @@
 // Concurrency: Start and Stop are called by one goroutine; everything between runs in the packages.
 //
 // Files: node.go (start and stop order), identity.go (meta.properties), genesis.go and
-// found.go (how a cluster begins), cluster.go (the other nodes), register.go, listen.go (ports), http.go (metrics, health,
+// found.go (how a cluster begins), cluster.go (the other nodes), register.go, listen.go (ports), broker.go and broker_cluster.go (heartbeats, the lease,
+// forwarding), http.go (metrics, health,
 // profiles), metrics.go and disk.go (what is measured), space.go (free space), memory.go (garbage collector), groups.go (where group
 // state is kept), logging.go.
 package node

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/chronik-io/chronik/internal/group"
 	"github.com/chronik-io/chronik/internal/metadata"
@@ -92,13 +93,14 @@ func (g groupLog) AdvanceStart(n, epoch int32, offset int64) error {
 // groupWatch tells the coordinator which partitions of the group topic this node leads. It runs after the replica set has
 // taken the same image.
 type groupWatch struct {
+	mu          sync.Mutex // one look at a time; the last one sees what all before it saw
 	nodeID      int32
 	replicas    *replica.Set
 	coordinator *group.Coordinator
 }
 
 // apply is a metadata subscriber.
-func (w groupWatch) apply(_, cur *metadata.Image, d *metadata.Delta) {
+func (w *groupWatch) apply(_, cur *metadata.Image, d *metadata.Delta) {
 	if len(d.TopicsDeleted) > 0 {
 		names := make([]string, 0, len(d.TopicsDeleted))
 		for _, t := range d.TopicsDeleted {
@@ -119,7 +121,9 @@ func (w groupWatch) apply(_, cur *metadata.Image, d *metadata.Delta) {
 }
 
 // refresh compares all partitions of the group topic with what this node leads.
-func (w groupWatch) refresh(im *metadata.Image) {
+func (w *groupWatch) refresh(im *metadata.Image) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	t := im.Topic(group.TopicName)
 	if t == nil {
 		return

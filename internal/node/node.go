@@ -61,6 +61,7 @@ type Node struct {
 	// incarnation is what this process registers as: a broker that comes back is not the one that went.
 	incarnation uuid.UUID
 	controller  *controller.Controller
+	broker      *broker
 	replicas    *replica.Set
 	groups      *group.Coordinator
 	kafka       *kafkaserver.Server

@@ -55,7 +55,8 @@ func (n *Node) register(ctx context.Context) error {
 
 // registration is what this process says of itself.
 func (n *Node) registration() (controller.Registration, error) {
-	r := controller.Registration{BrokerID: n.id.NodeID, Incarnation: n.incarnation, DiskID: n.id.DiskID, Rack: n.c.Kafka["broker.rack"]}
+	r := controller.Registration{BrokerID: n.id.NodeID, Incarnation: n.incarnation, DiskID: n.id.DiskID, Rack: n.c.Kafka["broker.rack"],
+		Fenced: n.fencedAtFirst()}
 	for _, l := range []struct {
 		name, configured string
 		bound            net.Listener
@@ -84,7 +85,7 @@ func (n *Node) registerOnce(ctx context.Context, r controller.Registration) erro
 	st := n.meta.Status()
 	switch {
 	case st.Role >= metalog.RoleOpening:
-		_, err := n.controller.RegisterBroker(ctx, r)
+		_, err := n.broker.sessions.Register(ctx, r)
 		return err
 	case st.Leader.NodeID == 0 && st.Leader.DiskID.IsZero() || st.Leader == n.self():
 		return metalog.ErrNotController
@@ -113,7 +114,7 @@ func (n *Node) handleRegister(ctx context.Context, from *peer.Hello, payload []b
 	if r.BrokerID != from.Member.NodeID || r.DiskID != from.Member.DiskID {
 		return nil, fmt.Errorf("register broker %d: %w: asked by node %d", r.BrokerID, ErrIdentity, from.Member.NodeID)
 	}
-	if _, err := n.controller.RegisterBroker(ctx, r); err != nil {
+	if _, err := n.broker.sessions.Register(ctx, r); err != nil {
 		return nil, err
 	}
 	return strconv.AppendInt(nil, n.meta.Image().Offset(), 10), nil

@@ -1,0 +1,81 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/chronik-io/chronik/internal/controller"
+	"github.com/chronik-io/chronik/internal/kafkaserver"
+	"github.com/chronik-io/chronik/internal/peer"
+)
+
+var _ kafkaserver.Cluster = (*broker)(nil)
+
+// Forward implements kafkaserver.Cluster.
+func (b *broker) Forward(ctx context.Context, node int32, payload []byte) ([]byte, error) {
+	answer, err := b.n.mesh.Call(ctx, node, peer.MethodForward, payload)
+	if errors.Is(err, peer.ErrUnreachable) || errors.Is(err, peer.ErrBusy) || errors.Is(err, peer.ErrNoHandler) {
+		return nil, fmt.Errorf("%w: %w", kafkaserver.ErrNotSent, err)
+	}
+	return answer, err
+}
+
+// AwaitApplied implements kafkaserver.Cluster.
+func (b *broker) AwaitApplied(ctx context.Context, offset int64) {
+	b.sessions.AwaitApplied(ctx, offset)
+}
+
+// Isolated implements kafkaserver.Cluster.
+func (b *broker) Isolated() bool { return b.isolated.Load() }
+
+// Suspects implements kafkaserver.Cluster: the nodes that this one was connected to and has lost both ways.
+func (b *broker) Suspects() []int32 {
+	var ids []int32
+	for _, p := range b.n.mesh.Peers() {
+		if p.Hello.Nonce != 0 && !p.Out && !p.In {
+			ids = append(ids, p.Node)
+		}
+	}
+	return ids
+}
+
+// ended lists the processes of other nodes that are certainly over.
+func (b *broker) ended() map[int32][]uint64 {
+	var ended map[int32][]uint64
+	for _, p := range b.n.mesh.Peers() {
+		var nonces []uint64
+		if p.Gone() {
+			nonces = append(nonces, p.Hello.Nonce)
+		}
+		for _, boot := range p.Hello.Boots { // all that this disk has seen: the last one is the process itself
+			if boot.Nonce != p.Hello.Nonce && boot.Member == p.Hello.Member {
+				nonces = append(nonces, boot.Nonce)
+			}
+		}
+		if len(nonces) > 0 {
+			if ended == nil {
+				ended = map[int32][]uint64{}
+			}
+			ended[p.Node] = nonces
+		}
+	}
+	return ended
+}
+
+// handOver gives the leadership of the metadata log away, if the election can do that.
+func (b *broker) handOver(reason string) {
+	if t, ok := any(b.n.members).(interface{ HandOver() error }); ok {
+		if err := t.HandOver(); err != nil {
+			b.n.logger.Warn("leadership not handed over", "reason", reason, "err", err)
+		}
+	}
+}
+
+// fencedAtFirst reports whether this broker registers without service until clients can reach it. One that is alone has nobody to wait for.
+func (n *Node) fencedAtFirst() bool {
+	return len(n.genesis.Founders) > 1 || n.meta.Image().BrokerCount() > 1
+}
+
+// clusterLimits bound what the cluster holds.
+func clusterLimits() controller.Limits { return controller.Limits{Replicas: controller.MaxReplicas} }
