@@ -111,7 +111,11 @@ func (r *run) roundTrip(ctx context.Context, id int32) float64 {
 
 func (r *run) serverGuess(ctx context.Context, id int32) string {
 	if _, _, err := r.meta.LogBounds(ctx); err == nil {
-		return "Chronik" // the set of its APIs is its own, so there is no Kafka release to guess
+		// The set of its APIs is its own, so there is no Kafka release to guess.
+		if info, err := r.meta.NodeInfo(ctx, id, -1); err == nil {
+			return "Chronik " + info.SoftwareVersion
+		}
+		return "Chronik"
 	}
 	all, err := r.meta.Admin().ApiVersions(ctx)
 	if v, ok := all[id]; err == nil && ok && v.Err == nil {

@@ -235,18 +235,33 @@ var nodeLevels = map[metaclient.NodeState]cli.Level{metaclient.NodeUp: cli.Level
 func nodeGrid(s *metaclient.Status) *cli.Grid {
 	g := &cli.Grid{Empty: "no node could be reached", Columns: []cli.Column{
 		{Title: "NODE", Right: true}, {Title: "STATE"}, {Title: "ROLE"}, {Title: "RACK"}, {Title: "ADDRESS"}, {Title: "RTT", Right: true},
-		{Title: "METADATA", Right: true}, {Title: "LAG", Right: true}, {Title: "LEADERS", Right: true}, {Title: "REPLICAS", Right: true},
-		{Title: "DATA", Right: true}, {Title: "FREE", Right: true}, {Title: "DISK", Right: true, Wide: true}, {Title: "ERROR", Wide: true}}}
+		{Title: "METADATA", Right: true}, {Title: "LAG", Right: true}, {Title: "HASH"}, {Title: "LEADERS", Right: true}, {Title: "REPLICAS", Right: true},
+		{Title: "DATA", Right: true}, {Title: "FREE", Right: true}, {Title: "UPTIME", Right: true}, {Title: "DISK", Right: true, Wide: true}, {Title: "VERSION", Wide: true}, {Title: "ERROR", Wide: true}}}
 	for _, n := range s.Nodes {
 		rtt := "-"
 		if n.RTTMs >= 0 {
 			rtt = cli.Duration(time.Duration(n.RTTMs * float64(time.Millisecond)))
 		}
 		g.Add(n.ID, cli.Cell{Text: string(n.State), Level: nodeLevels[n.State]}, n.Role, orDash(n.Rack), orDash(n.Address), rtt,
-			countOrDash(n.MetadataOffset), countOrDash(n.MetadataLag), n.Leaders, n.Replicas,
-			cli.Bytes(n.UsedBytes), cli.Bytes(n.FreeBytes), cli.Bytes(n.TotalBytes), n.Error)
+			countOrDash(n.MetadataOffset), countOrDash(n.MetadataLag), nodeHash(&n), n.Leaders, n.Replicas,
+			cli.Bytes(n.UsedBytes), cli.Bytes(n.FreeBytes), uptime(&n), cli.Bytes(n.TotalBytes), orDash(n.Version), n.Error)
 	}
 	return g
+}
+
+// nodeHash is the beginning of the hash that all nodes must show: that of the entry that all of them have.
+func nodeHash(n *metaclient.Node) string {
+	if n.EntryHash == "" {
+		return "-"
+	}
+	return n.EntryHash[:min(8, len(n.EntryHash))]
+}
+
+func uptime(n *metaclient.Node) string {
+	if n.UptimeMs < 0 {
+		return "-"
+	}
+	return cli.Duration(n.Uptime())
 }
 
 func orDash(s string) string {

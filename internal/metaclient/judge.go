@@ -13,7 +13,7 @@ const lagTolerated = 1000
 
 // judge turns facts into a status with reasons. It is pure.
 func judge(f *facts) *Status {
-	s := &Status{ClusterID: f.clusterID, Controller: f.controller, Quorum: f.quorum, Findings: []Finding{}}
+	s := &Status{ClusterID: f.clusterID, Controller: f.controller, Quorum: f.quorum, Findings: []Finding{}, HashOffset: -1}
 	s.Counts.Topics, s.Counts.Partitions = f.topics, len(f.partitions)
 	if f.quorum != nil {
 		for id, end := range f.voterEnds {
@@ -67,6 +67,7 @@ func judge(f *facts) *Status {
 		}
 	}
 	s.judgeNodes(f)
+	s.judgeHashes(f)
 	s.judgeQuorum(f, &tolerates)
 	s.Tolerates = tolerates
 	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written")
@@ -98,12 +99,17 @@ func (s *Status) judgeNodes(f *facts) {
 	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
 		n := f.nodes[id]
 		n.Role = role(f, s.Controller, id)
-		if end, ok := f.voterEnds[id]; ok && end >= 0 {
+		if end, ok := f.voterEnds[id]; ok && end >= 0 && n.info == nil {
 			n.MetadataOffset = end
-			n.MetadataLag = max(0, f.quorum.HighWatermark-end)
+		}
+		if head := f.head(); head >= 0 && n.MetadataOffset >= 0 {
+			n.MetadataLag = max(0, head-n.MetadataOffset)
 			if n.MetadataLag > lagTolerated {
 				s.add(Degraded, fmt.Sprintf("node %d is %d entries behind in the metadata log", id, n.MetadataLag), "chronikctl status --watch")
 			}
+		}
+		if n.info != nil && n.info.FaultFrom >= 0 {
+			s.add(Degraded, fmt.Sprintf("node %d has lost metadata entries from %d on: its vote does not count until it has them again", id, n.info.FaultFrom), "chronikctl status --watch")
 		}
 		switch n.State {
 		case NodeUnreachable:
@@ -114,6 +120,57 @@ func (s *Status) judgeNodes(f *facts) {
 			s.add(Degraded, fmt.Sprintf("node %d holds replicas or a vote but is not registered", id), fmt.Sprintf("start node %d again: chronik-server start --config FILE", id))
 		}
 	}
+}
+
+// head is the end of the committed metadata log as far as anybody says, -1 if nobody does.
+func (f *facts) head() int64 {
+	head := int64(-1)
+	if f.quorum != nil {
+		head = f.quorum.HighWatermark
+	}
+	for _, n := range f.nodes {
+		if n.info != nil {
+			head = max(head, n.info.Commit)
+		}
+	}
+	return head
+}
+
+// judgeHashes compares what must be equal: the hash of one entry on all nodes, and of images at the same offset.
+func (s *Status) judgeHashes(f *facts) {
+	entries, images := map[string][]int32{}, map[int64]map[string][]int32{}
+	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
+		n := f.nodes[id]
+		if n.EntryHash != "" {
+			entries[n.EntryHash] = append(entries[n.EntryHash], id)
+			s.HashOffset = n.HashOffset
+		}
+		if n.ImageHash != "" {
+			if images[n.ImageOffset] == nil {
+				images[n.ImageOffset] = map[string][]int32{}
+			}
+			images[n.ImageOffset][n.ImageHash] = append(images[n.ImageOffset][n.ImageHash], id)
+		}
+	}
+	if len(entries) > 1 {
+		s.HashesDiffer = true
+		s.add(Unavailable, fmt.Sprintf("nodes do not agree on the metadata log at offset %d: %s", s.HashOffset, groups(entries)), "chronikctl metadata verify")
+	}
+	for _, offset := range slices.Sorted(maps.Keys(images)) {
+		if len(images[offset]) > 1 {
+			s.HashesDiffer = true
+			s.add(Unavailable, fmt.Sprintf("nodes drew different conclusions from the metadata log up to offset %d: %s", offset, groups(images[offset])), "chronikctl metadata verify")
+		}
+	}
+}
+
+// groups lists which nodes have which hash.
+func groups(byHash map[string][]int32) string {
+	var parts []string
+	for _, h := range slices.Sorted(maps.Keys(byHash)) {
+		parts = append(parts, fmt.Sprintf("%.8s on %v", h, byHash[h]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func role(f *facts, controller, id int32) string {

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-io/chronik/internal/chronikapi"
 )
 
 // nodeProbeTimeout bounds how long one silent node can hold up a status.
@@ -30,6 +32,9 @@ type Status struct {
 	Quorum     *Quorum   `json:"quorum"`
 	Counts     Counts    `json:"counts"`
 	Findings   []Finding `json:"findings"`
+	// HashOffset is the entry whose hash was compared over all nodes, -1 for none.
+	HashOffset   int64 `json:"hashOffset"`
+	HashesDiffer bool  `json:"hashesDiffer"`
 }
 
 // State is the verdict on a cluster.
@@ -69,6 +74,21 @@ type Node struct {
 	FreeBytes      int64     `json:"freeBytes"`
 	TotalBytes     int64     `json:"totalBytes"`
 	Error          string    `json:"error,omitempty"`
+
+	// What only Chronik's nodes say; "" and -1 where it is not known.
+	Version  string `json:"version,omitempty"`
+	Disk     string `json:"diskId,omitempty"`
+	UptimeMs int64  `json:"uptimeMs"`
+	// LogRole is what the node is doing for the metadata log: follower, fencing, adopting, opening, leader.
+	LogRole string `json:"metadataRole,omitempty"`
+	// ImageHash is of the node's image at ImageOffset.
+	ImageOffset int64  `json:"imageOffset"`
+	ImageHash   string `json:"imageHash,omitempty"`
+	// EntryHash is of the entry at HashOffset, which is the same for all nodes of a status: equal hashes mean equal history.
+	HashOffset int64  `json:"hashOffset"`
+	EntryHash  string `json:"entryHash,omitempty"`
+
+	info *chronikapi.NodeInfoResponse
 }
 
 // Quorum is the state of the metadata log's voters.
@@ -130,6 +150,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	go func() { defer wg.Done(); f.quorum, f.voterEnds = c.readQuorum(ctx) }()
 	go func() { defer wg.Done(); f.minISR = c.readMinISR(ctx, f) }()
 	wg.Wait()
+	c.compareHashes(ctx, f)
 	if err := ctx.Err(); err != nil {
 		return nil, Explain("read the cluster's state", err)
 	}
@@ -137,7 +158,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 }
 
 func newNode(id int32) *Node {
-	return &Node{ID: id, State: NodeMissing, RTTMs: -1, MetadataOffset: -1, MetadataLag: -1, UsedBytes: -1, FreeBytes: -1, TotalBytes: -1}
+	return &Node{ID: id, State: NodeMissing, RTTMs: -1, MetadataOffset: -1, MetadataLag: -1, UsedBytes: -1, FreeBytes: -1, TotalBytes: -1, UptimeMs: -1, ImageOffset: -1, HashOffset: -1}
 }
 
 func (f *facts) node(id int32) *Node {
@@ -219,10 +240,14 @@ func (c *Client) probeNode(ctx context.Context, n *Node) {
 	if _, err := b.Request(ctx, kmsg.NewPtrApiVersionsRequest()); err == nil {
 		n.RTTMs = float64(time.Since(begin).Microseconds()) / 1000
 	}
+	if info, err := c.NodeInfo(ctx, n.ID, chronikapi.None); err == nil {
+		n.takeInfo(info)
+	}
 	resp, err := b.Request(ctx, kmsg.NewPtrDescribeLogDirsRequest())
 	if err != nil {
 		return
 	}
+	var total, free int64
 	for _, d := range resp.(*kmsg.DescribeLogDirsResponse).Dirs {
 		if err := kerr.ErrorForCode(d.ErrorCode); err != nil {
 			n.Error = "log directory " + d.Dir + ": " + Cause(err)
@@ -235,8 +260,11 @@ func (c *Client) probeNode(ctx context.Context, n *Node) {
 			}
 		}
 		if d.TotalBytes > 0 {
-			n.TotalBytes, n.FreeBytes = max(n.TotalBytes, 0)+d.TotalBytes, max(n.FreeBytes, 0)+d.UsableBytes
+			total, free = total+d.TotalBytes, free+d.UsableBytes
 		}
+	}
+	if total > 0 && n.TotalBytes < 0 {
+		n.TotalBytes, n.FreeBytes = total, free
 	}
 }
 
