@@ -88,7 +88,7 @@ var scorecard = []bug{
 	{"torn-despite-seal", 0, bugTornDespiteSeal, "seals", 8000, false},
 	{"fault-forgotten", metalog.BugFaultForgotten, 0, "damage", 8000, false},
 	{"fault-until-unknown", metalog.BugFaultUntilUnknown, 0, "damage", 8000, false},
-	{"clear-fault-before-fsync", metalog.BugClearFaultBeforeSync, 0, "damage", 8000, false},
+	{"clear-fault-before-fsync", metalog.BugClearFaultBeforeSync, 0, "damage", 20000, true},
 	{"clear-without-nonce", metalog.BugClearWithoutNonce, 0, "damage", 8000, false},
 	{"promise-cut-by-truncate", 0, bugPromisesCut, "any", 4000, false},
 	{"one-promise-copy", metalog.BugOnePromiseCopy, 0, "damage", 1000, false},
