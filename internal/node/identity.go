@@ -121,7 +121,8 @@ func checkEmpty(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-// checkCopy compares a directory's copy, or writes it into an empty directory.
+// checkCopy compares a directory's copy, or writes it at the first start. After that every directory has one: a directory that lost
+// it lost what it held too, and to go on would be to forget acknowledged data without a word.
 func checkCopy(fsys vfs.FS, dir string, id Identity) error {
 	have, err := readIdentity(fsys, dir)
 	if err == nil {
@@ -134,6 +135,10 @@ func checkCopy(fsys vfs.FS, dir string, id Identity) error {
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if id.Boot > 0 {
+		return fmt.Errorf("%w: %s is missing, and what the directory held with it: restore it, or start on an empty data directory",
+			ErrIdentity, filepath.Join(dir, identityFile))
 	}
 	entries, err := fsys.ReadDir(dir)
 	switch {

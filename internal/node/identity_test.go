@@ -138,3 +138,25 @@ func TestFirstStartResumesAfterACrash(t *testing.T) {
 		}
 	}
 }
+
+// TestLostDirectoryIsNoticed removes one directory of a node that ran: it must not come back empty as if nothing had been in it.
+func TestLostDirectoryIsNoticed(t *testing.T) {
+	for _, lost := range nodeDirs {
+		t.Run(lost, func(t *testing.T) {
+			disk := emptyDisk(t)
+			if _, err := openIdentity(disk, "/data", 1, ""); err != nil {
+				t.Fatal(err)
+			}
+			if err := disk.RemoveAll(filepath.Join("/data", lost)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := openIdentity(disk, "/data", 1, "")
+			if !errors.Is(err, ErrIdentity) || !strings.Contains(err.Error(), lost) {
+				t.Errorf("start without %s: %v, want a refusal that names it", lost, err)
+			}
+			if _, err := disk.Stat(filepath.Join("/data", lost)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the refused start made %s again (%v): evidence is gone", lost, err)
+			}
+		})
+	}
+}
