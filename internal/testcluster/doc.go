@@ -9,5 +9,5 @@
 //
 // Concurrency: a Server belongs to one goroutine, but Kill may be called from any.
 //
-// Files: server.go (one process), ledger.go (what was acknowledged, and whether it is all there), offsets.go.
+// Files: server.go (one process), cluster.go (several that found a cluster), ledger.go (what was acknowledged, and whether it is all there), offsets.go.
 package testcluster
