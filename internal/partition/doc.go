@@ -24,8 +24,8 @@
 // records are put into the WAL. Store.maint serialises everything that writes or deletes segment files. Lock order: Store.maint,
 // Log.segMu, Log.mu, Store.mu, then the WAL's; Log.durableMu, fileCache.mu and segment.mu are leaves.
 //
-// Files: README.md has the bytes on disk. api.go (types, errors), log.go (the struct, offsets), append.go, read.go, lookup.go (times,
-// epochs, sizes), producer.go (idempotence), record.go (WAL payloads), replay.go (recovery), store.go, maintain.go (Run),
+// Files: README.md has the bytes on disk. api.go (types, errors), log.go (the struct, offsets), append.go, read.go, extent.go
+// (sizes before reading), lookup.go (times, epochs), producer.go (idempotence), record.go (WAL payloads), replay.go (recovery), store.go, maintain.go (Run),
 // materialize.go (WAL to segments), recycle.go (States), retention.go, segment.go, index.go and files.go (segment files), bugs.go
 // (mistakes for tests to find).
 package partition

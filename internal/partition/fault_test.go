@@ -162,6 +162,12 @@ func damage(t testing.TB, fsys vfs.FS, name string, at int64, b []byte) {
 }
 
 func TestCorruptSegmentIsReportedNeverCut(t *testing.T) {
+	t.Run("magic", func(t *testing.T) { corruptSegment(t, 16, []byte{9}) })
+	t.Run("record bytes", func(t *testing.T) { corruptSegment(t, recordbatch.HeaderSize+5, []byte{0xA5, 0x5A}) })
+}
+
+// corruptSegment damages the batch of offset 4, position bytes behind its beginning: it is never served, and never cut.
+func corruptSegment(t *testing.T, position int64, bytes []byte) {
 	mem := vfs.NewMem()
 	f := newFixture(t, mem, nil)
 	l, err := f.s.Create(testID(1, 0), 0, smallSegments())
@@ -175,7 +181,7 @@ func TestCorruptSegmentIsReportedNeverCut(t *testing.T) {
 		size += s.size.Load()
 	}
 	path := (*l.segs.Load())[1].path + logSuffix
-	damage(t, mem, path, 16, []byte{9}) // the magic of offset 4
+	damage(t, mem, path, position, bytes)
 	for range 2 {
 		if _, err := l.Read(nil, 4, 8, 1<<20, true); !errors.Is(err, ErrCorrupt) {
 			t.Fatal(err)

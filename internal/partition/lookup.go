@@ -14,20 +14,24 @@ const (
 )
 
 // Size is about the bytes of batches in [from, limit), for fetch.min.bytes; it stops counting at 64 MiB.
-func (l *Log) Size(from, limit int64) int64 {
+func (l *Log) Size(from, limit int64) int64 { return l.SizeUpTo(from, limit, maxCounted) }
+
+// SizeUpTo is Size for one who wants to know no more than whether there are enough bytes.
+func (l *Log) SizeUpTo(from, limit, enough int64) int64 {
+	enough = min(enough, maxCounted)
 	var n int64
 	if segEnd := l.segEnd.Load(); from < segEnd {
 		segs, err := l.segments()
 		if err != nil {
 			return 0
 		}
-		for i := max(segmentOf(segs, from), 0); i < len(segs) && segs[i].base < limit && n < maxCounted; i++ {
+		for i := max(segmentOf(segs, from), 0); i < len(segs) && segs[i].base < limit && n < enough; i++ {
 			n += segs[i].size.Load()
 		}
 		from = segEnd
 	}
-	for n < maxCounted && from < limit {
-		size, next := l.viewSize(from, limit)
+	for n < enough && from < limit {
+		size, next := l.viewSize(from, limit, enough-n)
 		if next == from {
 			break
 		}
@@ -36,7 +40,7 @@ func (l *Log) Size(from, limit int64) int64 {
 	return min(n, maxCounted)
 }
 
-func (l *Log) viewSize(from, limit int64) (bytes, next int64) {
+func (l *Log) viewSize(from, limit, enough int64) (bytes, next int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next = from
@@ -44,7 +48,7 @@ func (l *Log) viewSize(from, limit int64) (bytes, next int64) {
 	if i < len(l.view) && l.view[i].carried() {
 		bytes = l.carriedBytes
 	}
-	for n := 0; i < len(l.view) && n < viewStep && l.view[i].last() < limit; i, n = i+1, n+1 {
+	for n := 0; i < len(l.view) && n < viewStep && bytes < enough && l.view[i].last() < limit; i, n = i+1, n+1 {
 		bytes += l.view[i].size()
 		next = l.view[i].last() + 1
 	}

@@ -220,11 +220,16 @@ func (l *Log) readSegments(dst []byte, from, limit int64, maxBytes int, minOne b
 	} else if dst, err = l.readSegment(segs[i], dst, from, limit, maxBytes, minOne); err == nil {
 		return dst, nil
 	}
+	return dst, l.segmentError(segs, from, err)
+}
+
+// segmentError tells what it means that reading segs at from failed.
+func (l *Log) segmentError(segs []*segment, from int64, err error) error {
 	if now := l.segs.Load(); l.Start() > from || l.segEnd.Load() <= from || now == nil || !slices.Equal(*now, segs) {
-		return dst, errMoved // what went wrong may be due to that
+		return errMoved // what went wrong may be due to that
 	}
 	if errors.Is(err, errSegmentGone) {
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return dst, fmt.Errorf("read %s at %d: %w", l.id, from, err)
+	return fmt.Errorf("read %s at %d: %w", l.id, from, err)
 }

@@ -25,8 +25,9 @@ const (
 
 	// maxSegmentBytes keeps positions in 32 bits.
 	maxSegmentBytes = math.MaxInt32
-	// scanBlock is how much is read at a time when headers are walked.
+	// scanBlock is how much is read at a time when headers are walked, walkBlock where few are expected.
 	scanBlock = 64 << 10
+	walkBlock = 4 << 10
 )
 
 // errSegmentGone: the file was removed by retention.
@@ -197,6 +198,11 @@ func removeSegment(fsys vfs.FS, path string) error {
 
 // scan walks the batch headers in [from, to) of the segment, positions of batches both, and calls fn for each until it returns false.
 func (h *segmentFiles) scan(from, to int64, fn func(hdr *recordbatch.Header, position int64) bool) error {
+	return h.scanBy(scanBlock, from, to, fn)
+}
+
+// scanBy is scan with reads of at most size bytes.
+func (h *segmentFiles) scanBy(size, from, to int64, fn func(hdr *recordbatch.Header, position int64) bool) error {
 	buf := getScanBuffer()
 	defer putScanBuffer(buf)
 	var block []byte
@@ -207,7 +213,7 @@ func (h *segmentFiles) scan(from, to int64, fn func(hdr *recordbatch.Header, pos
 			if to-pos < recordbatch.HeaderSize {
 				return fmt.Errorf("read segment %s at position %d of %d: %w", h.seg.path, pos, to, ErrCorrupt)
 			}
-			block, blockAt = (*buf)[:min(scanBlock, to-pos)], pos
+			block, blockAt = (*buf)[:min(size, to-pos)], pos
 			if err := h.readAt(block, pos); err != nil {
 				return err
 			}
@@ -245,7 +251,7 @@ func (h *segmentFiles) locate(offset int64) (hdr recordbatch.Header, position in
 		return hdr, -1, err
 	}
 	position = -1
-	err = h.scan(from, to, func(x *recordbatch.Header, pos int64) bool {
+	err = h.scanBy(walkBlock, from, to, func(x *recordbatch.Header, pos int64) bool {
 		if x.LastOffset() < offset {
 			return true
 		}
@@ -279,6 +285,9 @@ func (l *Log) readSegment(s *segment, dst []byte, from, limit int64, maxBytes in
 		}
 		n = int64(first.Size())
 	}
+	if int64(first.Size()) > n/2 {
+		n = int64(first.Size()) // a second one hardly fits: read nothing in vain
+	}
 	n = min(n, s.size.Load()-pos)
 	begin := len(dst)
 	dst = grow(dst, int(n))
@@ -299,6 +308,12 @@ func (l *Log) readSegment(s *segment, dst []byte, from, limit int64, maxBytes in
 		}
 		if at+hdr.Size() > len(dst) || hdr.LastOffset() >= limit {
 			break
+		}
+		if _, err := recordbatch.VerifyCRC(dst[at:]); err != nil { // the memory is warm: this costs next to nothing
+			if at > begin {
+				break // as above
+			}
+			return dst[:begin], fmt.Errorf("read segment %s at position %d: %w: %w", s.path, pos, ErrCorrupt, err)
 		}
 		at += hdr.Size()
 		next = hdr.LastOffset() + 1
