@@ -65,19 +65,33 @@ func readFrame(s *slot, pos int64, ref Ref, dst []byte) ([]byte, error) {
 	if ref.Off < commitHeaderSize+frameHeaderSize || from+frameHeaderSize+int64(ref.Len) > s.size {
 		return dst, fmt.Errorf("read commit %d at %d: %w", ref.Seq, ref.Off, ErrNotFound)
 	}
-	// The header goes before the payload in dst, to read both at once, and is cut out again by the copy below.
+	// The header is read together with the payload, onto the last bytes before it, which are put back. Where there are too few it goes
+	// before the payload, which then is moved.
 	base := len(dst)
-	out := slices.Grow(dst, frameHeaderSize+int(ref.Len))[:base+frameHeaderSize+int(ref.Len)]
-	frame := out[base:]
-	if n, err := s.f.ReadAt(frame, from); n < len(frame) {
-		return dst, fmt.Errorf("read commit %d from %s at %d: %w", ref.Seq, s.path, from, err)
+	place := base - frameHeaderSize
+	var saved [frameHeaderSize]byte
+	if place < 0 {
+		place = base
 	}
+	copy(saved[:], dst[place:])
+	end := place + frameHeaderSize + int(ref.Len)
+	out := slices.Grow(dst, end-base)[:end]
+	frame := out[place:]
+	n, err := s.f.ReadAt(frame, from)
 	h, ok := getFrameHeader(frame)
-	if !ok || h.Len != ref.Len || crc(frame[frameHeaderSize:]) != h.CRC {
+	ok = n == len(frame) && ok && h.Len == ref.Len && crc(frame[frameHeaderSize:]) == h.CRC
+	if place < base {
+		copy(frame, saved[:])
+	} else {
+		out = out[:base+copy(frame, frame[frameHeaderSize:])]
+	}
+	switch {
+	case n < len(frame):
+		return dst, fmt.Errorf("read commit %d from %s at %d: %w", ref.Seq, s.path, from, err)
+	case !ok:
 		return dst, fmt.Errorf("read commit %d from %s at %d: %w", ref.Seq, s.path, from, ErrCorrupt)
 	}
-	copy(frame, frame[frameHeaderSize:])
-	return out[:base+int(ref.Len)], nil
+	return out, nil
 }
 
 func (w *WAL) unpinChunk(c *chunk) {
