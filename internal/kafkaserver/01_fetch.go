@@ -55,19 +55,22 @@ type fetchPart struct {
 	hw, stable, logStart int64
 	divergingEpoch       int32
 	divergingEnd         int64 // -1: not diverging
-	available            int64 // bytes that can be read
+	available            int64 // bytes that can be read, as far as the client would take them
 	include              bool
-	sent                 int
+	sent                 int              // bytes of records in the response
+	extent               partition.Extent // when the response is streamed: its records,
+	recordsAt            int              // and where among the heads they go
 }
 
 // fetcher is a connection's memory for fetches, used by its goroutine for one after the other.
 type fetcher struct {
-	query    fetchQuery
-	parts    []fetchPart
-	replicas []*replica.Replica
-	waiter   *replica.FetchWaiter
-	timer    *time.Timer
-	unwatch  context.CancelFunc // ends the watch of the metadata log; nil when there is none
+	query     fetchQuery
+	parts     []fetchPart
+	replicas  []*replica.Replica
+	waiter    *replica.FetchWaiter
+	timer     *time.Timer
+	streaming bool
+	unwatch   context.CancelFunc // ends the watch of the metadata log; nil when there is none
 }
 
 // fetch serves a Fetch request: it waits until there is enough to send or the client's patience is over.
@@ -99,10 +102,8 @@ func (s *Server) fetch(r *request, body []byte) error {
 	if c.ctx.Err() != nil && s.ctx.Err() == nil {
 		return errPeerGone
 	}
-	buf := s.answerFetch(r, f, session)
-	f.release()
-	c.out.completeBlocking(r.slot, buf)
-	return nil
+	defer f.release()
+	return s.answerFetch(r, f, session)
 }
 
 // parse reads the request. The walker has seen it, so false never happens; it is checked all the same.
@@ -322,7 +323,7 @@ func (p *fetchPart) look(s *Server, q *fetchQuery) {
 		p.stable = p.replica.LastStableOffset()
 	}
 	if limit := p.limit(q); p.offset < limit {
-		p.available = log.Size(p.offset, limit)
+		p.available = log.SizeUpTo(p.offset, limit, int64(max(p.maxBytes, 1)))
 	}
 }
 
@@ -402,8 +403,13 @@ func (s *Server) readPart(b []byte, p *fetchPart, q *fetchQuery, maxBytes int, f
 		return s.readMetadataLog(b, p.offset, maxBytes, first)
 	}
 	out, err := p.replica.Log().Read(b, p.offset, p.limit(q), maxBytes, first)
+	s.logReadError(p, err)
+	return out, err
+}
+
+// logReadError logs that a partition's records could not be read; that they are no more is nothing to log.
+func (s *Server) logReadError(p *fetchPart, err error) {
 	if err != nil && !errors.Is(err, partition.ErrOutOfRange) && s.readErrors.allow(s.now.Load()) {
 		s.log.Error("fetch failed", "topic", p.replica.Topic(), "partition", p.index, "offset", p.offset, "err", err)
 	}
-	return out, err
 }

@@ -25,17 +25,38 @@ func fetchError(r *request, err error) *buffer {
 	return buf
 }
 
-// answerFetch reads the records straight into the response.
-func (s *Server) answerFetch(r *request, f *fetcher, session *fetchSession) *buffer {
+// answerFetch answers: a small response is built in one buffer, its records read straight into place; a large one is streamed.
+func (s *Server) answerFetch(r *request, f *fetcher, session *fetchSession) error {
 	q := &f.query
 	budget := min(int64(max(q.maxBytes, 0)), s.fetchMax)
 	planned, memory := f.plan(q, budget, session != nil && q.sessionEpoch != fetchEpochFull)
+	f.streaming = s.streams(f, planned)
+	if f.streaming {
+		memory = streamBuffer
+	}
 	if !s.takeFetchMemory(r.ctx, memory) {
 		// No memory in time: the client is told what is there and asks again.
-		planned, memory = 0, 0
+		planned, memory, f.streaming = 0, 0, false
+	}
+	if f.streaming {
+		heads := s.encodeFetch(r, f, session, int(budget), true, getBuffer(96*len(f.parts)+256))
+		return s.streamFetch(r, f, heads)
 	}
 	buf := getBuffer(planned + 96*len(f.parts) + 256)
 	buf.taken, buf.cost = s.fetchBudget, memory
+	left := int(budget)
+	if memory == 0 {
+		left = 0
+	}
+	buf = s.encodeFetch(r, f, session, left, memory > 0, buf)
+	f.release()
+	r.conn.out.completeBlocking(r.slot, buf)
+	return nil
+}
+
+// encodeFetch writes a response into buf: all of it, or all but the records when it is to be streamed. left is how many bytes of records
+// there may be, first whether the first batch goes out whatever its size.
+func (s *Server) encodeFetch(r *request, f *fetcher, session *fetchSession, left int, first bool, buf *buffer) *buffer {
 	flex := r.version >= fetchFlexible
 	b := appendResponseHeader(buf.b, r.corrID, flex)
 	b = binary.BigEndian.AppendUint32(b, 0) // throttle time
@@ -54,11 +75,7 @@ func (s *Server) answerFetch(r *request, f *fetcher, session *fetchSession) *buf
 		}
 	}
 	b = appendCount(b, topics, flex)
-	left := int(budget)
-	if memory == 0 {
-		left = 0
-	}
-	first := memory > 0
+	records := 0 // not in b
 	leaders := map[int32]bool{}
 	for i := range f.parts {
 		p := &f.parts[i]
@@ -68,8 +85,11 @@ func (s *Server) answerFetch(r *request, f *fetcher, session *fetchSession) *buf
 		if f.startsTopic(i) {
 			b = f.appendTopic(b, i, flex)
 		}
-		b = s.appendFetchPart(b, p, q, left, first, leaders)
+		b = s.appendFetchPart(b, f, p, left, first, leaders)
 		left -= p.sent
+		if f.streaming {
+			records += p.sent
+		}
 		first = first && p.sent == 0
 		if flex && f.endsTopic(i) {
 			b = append(b, 0)
@@ -82,6 +102,7 @@ func (s *Server) answerFetch(r *request, f *fetcher, session *fetchSession) *buf
 		session.told(f.parts)
 	}
 	buf.b = finishFrame(b)
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4+records))
 	return buf
 }
 
@@ -155,8 +176,9 @@ func (f *fetcher) appendTopic(b []byte, i int, flex bool) []byte {
 	return appendCount(b, n, flex)
 }
 
-// appendFetchPart writes one partition and reads its records into place.
-func (s *Server) appendFetchPart(b []byte, p *fetchPart, q *fetchQuery, left int, first bool, leaders map[int32]bool) []byte {
+// appendFetchPart writes one partition, and reads its records into place or measures them.
+func (s *Server) appendFetchPart(b []byte, f *fetcher, p *fetchPart, left int, first bool, leaders map[int32]bool) []byte {
+	q := &f.query
 	flex := q.version >= fetchFlexible
 	begin := len(b)
 	b = p.appendHead(b, q)
@@ -166,7 +188,12 @@ func (s *Server) appendFetchPart(b []byte, p *fetchPart, q *fetchQuery, left int
 		b = appendBytesLength(b, 0, flex)
 	} else {
 		var err error
-		if b, err = s.appendRecords(b, p, q, maxBytes, first); err != nil {
+		if f.streaming {
+			b, err = s.measureRecords(b, p, q, maxBytes, first)
+		} else {
+			b, err = s.appendRecords(b, p, q, maxBytes, first)
+		}
+		if err != nil {
 			p.settle(-1, -1, err)
 			b = p.appendHead(b[:begin], q)
 			b = appendBytesLength(b, 0, flex)

@@ -86,6 +86,7 @@ type Server struct {
 	producerIDs producerIDs
 	ready       readyConns
 	readErrors  logGate
+	suspects    suspects // partitions whose fetches are not streamed
 
 	mu      sync.Mutex // guards the rest
 	conns   map[*conn]struct{}

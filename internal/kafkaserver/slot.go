@@ -111,6 +111,49 @@ func (w *responder) completeBlocking(n uint64, buf *buffer) {
 	}
 }
 
+// seize makes the caller, who is to send the response of slot n by itself, the writer as soon as the slot is at the head. False: the
+// connection is done. The caller sends, and then calls yield or fail.
+func (w *responder) seize(n uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for !w.failed && (w.writing || w.slots.head != n) {
+		w.mu.Wait()
+	}
+	if w.failed {
+		return false
+	}
+	w.writing = true
+	return true
+}
+
+// send writes b, waiting for the socket. Only for one who has seized the head.
+func (w *responder) send(b []byte) error {
+	for len(b) > 0 {
+		w.iovecs = append(w.iovecs[:0], b)
+		if err := w.writeOnce(true); err != nil && err != syscall.EINTR {
+			return err
+		} else if err != nil {
+			continue
+		}
+		if w.total != nil {
+			w.total.Add(int64(w.wrote))
+		}
+		b = b[w.wrote:]
+	}
+	w.iovecs[0] = nil
+	return nil
+}
+
+// yield ends what seize began: slot n has been sent, and what is ready behind it follows.
+func (w *responder) yield(n uint64) {
+	w.mu.Lock()
+	if !w.failed {
+		w.slots.at(n).state = slotReady
+	}
+	w.mu.Unlock()
+	w.flush(true)
+}
+
 // fill makes slot n ready and reports whether the caller has become the writer and must flush.
 func (w *responder) fill(n uint64, buf *buffer) bool {
 	w.mu.Lock()
@@ -180,18 +223,7 @@ func (w *responder) write(mayWait bool) error {
 			}
 			w.iovecs = append(w.iovecs, p)
 		}
-		err := w.rc.Control(w.tryFn)
-		if err == nil {
-			err = w.writeErr
-		}
-		if err == syscall.EAGAIN && mayWait {
-			if err = w.nc.SetWriteDeadline(time.Now().Add(w.wait)); err == nil {
-				err = w.rc.Write(w.waitFn)
-			}
-			if err == nil {
-				err = w.writeErr
-			}
-		}
+		err := w.writeOnce(mayWait)
 		if err == syscall.EINTR {
 			continue
 		}
@@ -201,6 +233,23 @@ func (w *responder) write(mayWait bool) error {
 		w.advance(w.wrote)
 	}
 	return nil
+}
+
+// writeOnce sends of iovecs what the socket takes in one call; wrote is how much.
+func (w *responder) writeOnce(mayWait bool) error {
+	err := w.rc.Control(w.tryFn)
+	if err == nil {
+		err = w.writeErr
+	}
+	if err == syscall.EAGAIN && mayWait {
+		if err = w.nc.SetWriteDeadline(time.Now().Add(w.wait)); err == nil {
+			err = w.rc.Write(w.waitFn)
+		}
+		if err == nil {
+			err = w.writeErr
+		}
+	}
+	return err
 }
 
 // advance drops n sent bytes from out.
