@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,11 +154,8 @@ func (n *Node) openDirectory(context.Context) error {
 
 // lockDirectory creates a data directory, durably, and locks it.
 func lockDirectory(dir string) (*vfs.Lock, error) {
-	if err := vfs.OS.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("create data directory: %w", err)
-	}
-	if err := vfs.OS.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
-		return nil, fmt.Errorf("create data directory: %w", err)
+	if err := makeDirectory(vfs.OS, dir); err != nil {
+		return nil, err
 	}
 	lock, err := vfs.LockDir(dir)
 	var held *vfs.LockedError
