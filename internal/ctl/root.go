@@ -29,7 +29,7 @@ func build(app *cli.App, root *cobra.Command) {
 	topic := &cobra.Command{Use: "topic", Aliases: []string{"topics"}, Short: "List, describe, create and delete topics"}
 	topic.AddCommand(topicListCommand(app), topicDescribeCommand(app), topicCreateCommand(app), topicDeleteCommand(app))
 	meta := &cobra.Command{Use: "metadata", Short: "The metadata log: every change of the cluster, in order"}
-	meta.AddCommand(metadataTailCommand(app))
+	meta.AddCommand(metadataTailCommand(app), metadataDumpCommand(app), metadataVerifyCommand(app))
 	root.AddCommand(statusCommand(app), cluster, topic, produceCommand(app), consumeCommand(app), meta)
 }
 

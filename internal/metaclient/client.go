@@ -11,7 +11,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/chronik-io/chronik/internal/chronikapi"
 	"github.com/chronik-io/chronik/internal/cli"
 	"github.com/chronik-io/chronik/internal/version"
 )
@@ -80,8 +82,18 @@ func BaseOptions(tool string, target Target) ([]kgo.Opt, error) {
 		kgo.SoftwareNameAndVersion(tool, softwareVersion()),
 		kgo.DialTimeout(maxDial),
 		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.MaxVersions(knownVersions()),
 	}
 	return append(base, opts...), nil
+}
+
+// knownVersions are the requests of Kafka that the client library knows, and ours, which it would refuse to send otherwise.
+func knownVersions() *kversion.Versions {
+	v := kversion.Stable()
+	for k := chronikapi.FirstKey; k <= chronikapi.LastKey; k++ {
+		v.SetMaxKeyVersion(k, chronikapi.RequestForKey(k).MaxVersion())
+	}
+	return v
 }
 
 var notInSoftwareVersion = regexp.MustCompile(`[^a-zA-Z0-9.\-]+`)
