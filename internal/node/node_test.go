@@ -179,11 +179,22 @@ func (f *brokenFile) Sync() error {
 	return f.File.Sync()
 }
 
-func TestClustersOfMoreNodesAreRefusedForNow(t *testing.T) {
+// A founder whose cluster is not there waits, and can be stopped meanwhile; two or four founders are refused.
+func TestLonelyFounderWaits(t *testing.T) {
 	c := testConfig(t)
-	c.Peers = make([]config.Peer, 3)
+	c.NodeID, c.Peers = 1, threeFounders()
+	for i := range c.Peers {
+		c.Peers[i].WAL = "127.0.0.1:1" // nobody
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := Start(ctx, Options{Config: c, Logger: quiet()}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("alone: %v", err)
+	}
+	c = testConfig(t)
+	c.NodeID, c.Peers = 1, threeFounders()[:2]
 	if _, err := Start(context.Background(), Options{Config: c, Logger: quiet()}); !errors.Is(err, ErrNotSupported) {
-		t.Errorf("three peers: %v", err)
+		t.Errorf("two founders: %v", err)
 	}
 }
 
