@@ -63,12 +63,15 @@ func (b *broker) ended() map[int32][]uint64 {
 	return ended
 }
 
-// handOver gives the leadership of the metadata log away, if the election can do that.
+// handOver gives the leadership of the metadata log to the voter that has most of it.
 func (b *broker) handOver(reason string) {
-	if t, ok := any(b.n.members).(interface{ HandOver() error }); ok {
-		if err := t.HandOver(); err != nil {
-			b.n.logger.Warn("leadership not handed over", "reason", reason, "err", err)
-		}
+	st := b.n.meta.Status()
+	to, ok := b.n.bestPeer(&st)
+	if !ok {
+		return // nobody can be reached: whoever can will lead
+	}
+	if err := b.n.members.HandOver(to.NodeID, to.DiskID); err != nil {
+		b.n.logger.Warn("not handed over", "reason", reason, "to", to.NodeID, "err", err)
 	}
 }
 
