@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-io/chronik/internal/chronikapi"
 	"github.com/chronik-io/chronik/internal/cli"
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/uuid"
@@ -210,6 +211,22 @@ func TestJudge(t *testing.T) {
 			f.quorum.Voters = []int32{1, 2, 3000}
 			f.voterEnds = map[int32]int64{1: 50, 2: 50, 3000: 50}
 		}, Healthy, 1, ""},
+		{"nodes tell another history", func(f *facts) {
+			for id, h := range map[int32]string{1: "aa", 2: "aa", 3: "bb"} {
+				f.nodes[id].HashOffset, f.nodes[id].EntryHash = 40, h
+			}
+		}, Unavailable, 1, "do not agree on the metadata log at offset 40"},
+		{"images differ at one offset", func(f *facts) {
+			f.nodes[1].ImageOffset, f.nodes[1].ImageHash = 49, "aa"
+			f.nodes[2].ImageOffset, f.nodes[2].ImageHash = 49, "bb"
+		}, Unavailable, 1, "different conclusions"},
+		{"images at different offsets have different hashes", func(f *facts) {
+			f.nodes[1].ImageOffset, f.nodes[1].ImageHash = 49, "aa"
+			f.nodes[2].ImageOffset, f.nodes[2].ImageHash = 48, "bb"
+		}, Healthy, 1, ""},
+		{"a disk has lost entries", func(f *facts) {
+			f.nodes[2].info = &chronikapi.NodeInfoResponse{FaultFrom: 12}
+		}, Degraded, 1, "lost metadata entries from 12"},
 		{"settings may not be read", func(f *facts) { f.minISR = nil }, Healthy, 1, ""},
 		{"fewer replicas than min ISR accept writes", func(f *facts) {
 			f.quorum, f.voterEnds = nil, nil

@@ -178,7 +178,7 @@ func (n *Node) run(name string, work func(context.Context) error) {
 func (n *Node) startKafka() error {
 	server, err := kafkaserver.New(kafkaserver.Deps{
 		NodeID: n.id.NodeID, ClusterID: n.id.ClusterID, Config: n.c, Meta: n.meta, Controller: n.controller,
-		Replicas: n.replicas, Store: n.store, Groups: n.groups, Logger: n.logger, Cluster: n.broker,
+		Replicas: n.replicas, Store: n.store, Groups: n.groups, Logger: n.logger, Started: n.o.Started, SyncTimes: n.syncTimes, Peers: n.peerStates, Cluster: n.broker,
 	}, n.limits())
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/config"
 	"github.com/chronik-io/chronik/internal/metadata"
@@ -80,6 +81,9 @@ func (g *Genesis) has(m metadata.Voter) bool {
 // log is the genesis as the metadata log knows it.
 func (g *Genesis) log() metalog.Genesis {
 	l := metalog.Genesis{ClusterID: g.ClusterID, TimestampMs: g.FoundedMs}
+	if l.TimestampMs == 0 {
+		l.TimestampMs = time.Now().UnixMilli() // of a cluster of one, which founds itself now; it counts only when the log is empty
+	}
 	for i := range g.Founders {
 		l.Founders = append(l.Founders, g.Founders[i].member())
 	}
