@@ -135,8 +135,8 @@ func (c *Controller) createTopic(d *draft, t *NewTopic, internal bool, r *TopicR
 	}
 	var parts []metadata.PartitionState
 	if len(t.Assignment) > 0 {
-		if err = c.checkReplicas(len(t.Assignment[0].Replicas)); err == nil {
-			parts, err = manualPartitions(d.image(), t)
+		if parts, err = manualPartitions(d.image(), t); err == nil {
+			err = c.checkReplicas(len(parts[0].Replicas))
 		}
 	} else {
 		parts, err = c.placedPartitions(d.image(), t)
