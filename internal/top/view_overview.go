@@ -132,7 +132,7 @@ func (m *model) findings(t theme, width, limit int) []string {
 }
 
 var nodeColumns = []column{{title: "NODE", width: 4, right: true}, {title: "STATE", width: 13}, {title: "ROLE", width: 10, priority: 2}, {title: "ADDRESS", width: 15, grow: true, priority: 3},
-	{title: "RTT", width: 7, right: true, priority: 4}, {title: "METADATA", width: 9, right: true, priority: 5}, {title: "LAG", width: 6, right: true, priority: 1},
+	{title: "RTT", width: 7, right: true, priority: 4}, {title: "METADATA", width: 9, right: true, priority: 5}, {title: "LAG", width: 6, right: true, priority: 1}, {title: "HASH", width: 8, priority: 2},
 	{title: "LEADERS", width: 7, right: true, priority: 6}, {title: "REPLICAS", width: 8, right: true, priority: 7}, {title: "DATA", width: 8, right: true, priority: 8}, {title: "FREE", width: 8, right: true, priority: 9}}
 
 func (m *model) nodes(t theme, width, limit int) []string {
@@ -148,7 +148,7 @@ func (m *model) nodes(t theme, width, limit int) []string {
 			rtt = cli.Duration(time.Duration(n.RTTMs * float64(time.Millisecond)))
 		}
 		rows = append(rows, []cell{{fmt.Sprint(n.ID), t.title}, state, {n.Role, t.plain}, {cli.Printable(n.Address), t.dim}, {rtt, t.plain},
-			{dash(n.MetadataOffset), t.plain}, {dash(n.MetadataLag), t.plain}, {count(n.Leaders), t.plain}, {count(n.Replicas), t.plain},
+			{dash(n.MetadataOffset), t.plain}, {dash(n.MetadataLag), t.plain}, {shortHash(n.EntryHash), t.dim}, {count(n.Leaders), t.plain}, {count(n.Replicas), t.plain},
 			{cli.Bytes(n.UsedBytes), t.plain}, {cli.Bytes(n.FreeBytes), t.plain}})
 	}
 	note := ""
@@ -303,4 +303,12 @@ func (m *model) overviewAsOf(t theme, e *Event, width, height int) []string {
 		return append(out, " "+t.dim.Render("no topics"))
 	}
 	return append(out, t.table([]column{{title: "TOPIC", width: 12, grow: true}, {title: "PARTITIONS", width: 10, right: true}, {title: "ID", width: 22, priority: 1}}, topics, width, -1)...)
+}
+
+// shortHash is the beginning of a hash that all nodes must show equally.
+func shortHash(h string) string {
+	if h == "" {
+		return "-"
+	}
+	return h[:min(8, len(h))]
 }
