@@ -56,6 +56,7 @@ type fetchPart struct {
 	divergingEpoch       int32
 	divergingEnd         int64 // -1: not diverging
 	available            int64 // bytes that can be read, as far as the client would take them
+	lookedEpoch          int32 // leader epoch of the last look that found the partition in order; -1: none did
 	include              bool
 	sent                 int              // bytes of records in the response
 	extent               partition.Extent // when the response is streamed: its records,
@@ -202,7 +203,8 @@ func (r *bodyReader) replicaState() int32 {
 // awaitFetch looks at all partitions until the response is due.
 func (s *Server) awaitFetch(r *request, f *fetcher) {
 	q := &f.query
-	s.resolveFetch(r.conn, f)
+	im := s.image()
+	s.resolveFetch(im, r.conn, f)
 	deadline := time.Now().Add(time.Duration(q.maxWaitMs) * time.Millisecond)
 	watching := false
 	for {
@@ -218,18 +220,23 @@ func (s *Server) awaitFetch(r *request, f *fetcher) {
 			f.look(s, q)
 			break
 		}
-		s.resolveFetch(r.conn, f)
+		if now := s.image(); now != im {
+			im = now
+			f.stopWatching() // the replicas may be others now
+			s.resolveFetch(im, r.conn, f)
+			f.watch(s, r.ctx)
+		}
 	}
 	if watching {
 		f.stopWatching()
 	}
 }
 
-// resolveFetch finds the replica of each partition in the current image.
-func (s *Server) resolveFetch(c *conn, f *fetcher) {
-	im := s.image()
+// resolveFetch finds the replica of each partition in an image.
+func (s *Server) resolveFetch(im *metadata.Image, c *conn, f *fetcher) {
 	for i := range f.parts {
 		p := &f.parts[i]
+		p.lookedEpoch = -1
 		p.replica, p.state, p.meta, p.unknown, p.err = nil, nil, false, false, nil
 		if p.name == metadata.MetadataTopic || p.id == metadata.MetadataTopicID {
 			p.meta = p.index == 0
@@ -286,7 +293,6 @@ func (p *fetchPart) look(s *Server, q *fetchQuery) {
 		s.lookMetadataLog(p)
 		return
 	}
-	p.divergingEnd, p.available = -1, 0
 	if p.replica == nil {
 		p.settle(-1, -1, p.err)
 		return
@@ -301,7 +307,11 @@ func (p *fetchPart) look(s *Server, q *fetchQuery) {
 		return
 	}
 	log := p.replica.Log()
-	hw, start := log.HighWatermark(), log.Start()
+	hw, start, leaderEpoch := log.HighWatermark(), log.Start(), p.replica.LeaderEpoch()
+	if p.lookedEpoch >= 0 && p.lookedEpoch == leaderEpoch && p.hw == hw && p.logStart == start {
+		return // no news: what a wake-up for another partition costs this one
+	}
+	p.lookedEpoch = -1
 	if p.lastEpoch >= 0 {
 		epoch, end := log.EpochEnd(p.lastEpoch)
 		if end < 0 {
@@ -322,6 +332,7 @@ func (p *fetchPart) look(s *Server, q *fetchQuery) {
 	if q.committed {
 		p.stable = p.replica.LastStableOffset()
 	}
+	p.lookedEpoch = leaderEpoch
 	if limit := p.limit(q); p.offset < limit {
 		p.available = log.SizeUpTo(p.offset, limit, int64(max(p.maxBytes, 1)))
 	}
