@@ -123,9 +123,20 @@ func New(d Deps, l Limits) (*Server, error) {
 	s.now.Store(time.Now().UnixNano())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if d.Store != nil {
-		d.Store.OnTold(s.ready.flush)
+		if d.Replicas != nil {
+			d.Replicas.DeferWakes()
+		}
+		d.Store.OnTold(s.told)
 	}
 	return s, nil
+}
+
+// told is called when a commit has been told to all: fetches wake up, and produce responses leave.
+func (s *Server) told() {
+	if s.deps.Replicas != nil {
+		s.deps.Replicas.Told()
+	}
+	s.ready.flush()
 }
 
 // Serve accepts connections on all listeners until Shutdown (then it returns ErrServerClosed) or until one of them fails.

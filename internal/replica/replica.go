@@ -258,7 +258,13 @@ func (r *Replica) durable(end int64) {
 	}
 	own := r.own.takeUpTo(end)
 	all, moved := r.commitLocked(end)
-	if moved {
+	switch {
+	case !moved:
+	case r.set.wakes.defers.Load():
+		for n := r.watches; n != nil; n = n.next {
+			r.set.wakes.add(n.w)
+		}
+	default:
 		r.wakeLocked()
 	}
 	r.mu.Unlock()

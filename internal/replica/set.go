@@ -35,6 +35,8 @@ type Set struct {
 	o   Options
 	log *slog.Logger
 
+	wakes commitWakes
+
 	mu     sync.RWMutex // guards the rest
 	topics map[uuid.UUID]*topicReplicas
 	drops  []partition.ID // logs to be dropped; bounded by the number of logs

@@ -1,5 +1,10 @@
 package replica
 
+import (
+	"sync"
+	"sync/atomic"
+)
+
 // Waiter waits for a record to be committed. It is embedded in what the caller keeps per request, so that waiting allocates nothing.
 // From Await until Done is called it belongs to the replica.
 type Waiter struct {
@@ -129,6 +134,7 @@ type FetchWaiter struct {
 	// C gets a token when something happened; it holds one at most.
 	C       chan struct{}
 	watches []fetchWatch
+	queued  bool // in commitWakes.waiters; guarded by its mu
 }
 
 // fetchWatch is one partition watched by a waiter, linked into the replica's list.
@@ -176,3 +182,39 @@ func (w *FetchWaiter) wake() {
 	default:
 	}
 }
+
+// commitWakes are the fetches to be woken when all partitions of a commit have moved on, so that one that watches many of them is woken
+// once and finds everything.
+type commitWakes struct {
+	defers atomic.Bool // somebody calls Told after each commit
+
+	mu      sync.Mutex // guards waiters; after Replica.mu in the lock order
+	waiters []*FetchWaiter
+}
+
+func (c *commitWakes) add(w *FetchWaiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !w.queued {
+		w.queued = true
+		c.waiters = append(c.waiters, w)
+	}
+}
+
+func (c *commitWakes) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, w := range c.waiters {
+		w.queued = false
+		w.wake()
+		c.waiters[i] = nil
+	}
+	c.waiters = c.waiters[:0]
+}
+
+// DeferWakes makes fetches wait for Told before they are woken by a commit. The caller promises to call Told after the OnDurable hooks of
+// each commit (partition.Store.OnTold).
+func (s *Set) DeferWakes() { s.wakes.defers.Store(true) }
+
+// Told wakes the fetches that the last commit has something for.
+func (s *Set) Told() { s.wakes.flush() }

@@ -68,3 +68,24 @@ func checkQueue(t *testing.T, q *waitQueue, model map[*Waiter]bool) {
 		t.Fatalf("%d queued, %d expected, sorted %v", len(ends), len(model), slices.IsSorted(ends))
 	}
 }
+
+// A fetch that watches many partitions is woken once when a commit has moved them all, not before.
+func TestOneWakeUpPerCommit(t *testing.T) {
+	var wakes commitWakes
+	a, b := NewFetchWaiter(), NewFetchWaiter()
+	for range 2 { // a commit leaves nothing behind
+		for range 12 {
+			wakes.add(a)
+		}
+		wakes.add(b)
+		if len(wakes.waiters) != 2 || len(a.C)+len(b.C) != 0 {
+			t.Fatalf("%d waiters, tokens %d and %d before the end of the commit", len(wakes.waiters), len(a.C), len(b.C))
+		}
+		wakes.flush()
+		if len(a.C) != 1 || len(b.C) != 1 || len(wakes.waiters) != 0 {
+			t.Fatalf("%d waiters, tokens %d and %d after the commit", len(wakes.waiters), len(a.C), len(b.C))
+		}
+		<-a.C
+		<-b.C
+	}
+}
