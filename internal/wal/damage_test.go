@@ -264,9 +264,9 @@ func TestLostFiles(t *testing.T) {
 				t.Errorf("%s: Open: %v, want ErrCorrupt", lost, err)
 			}
 			d.verify(t, lost, false, remove)
-			for _, size := range []int64{0, 100, blockSize, s.Bytes / 2} {
-				if size > 0 && i == len(d.slots)-1 {
-					break // several last commits gone without a trace: nothing can tell
+			for _, size := range []int64{0, 100, blockSize, s.Bytes / 2, s.Bytes/2 + 100, (s.Bytes / 2) &^ (blockSize - 1), d.last, d.last + 700} {
+				if size > s.Bytes {
+					continue
 				}
 				cut := fmt.Sprintf("truncation of slot %d to %d", s.Slot, size)
 				d.verify(t, cut, !d.sealed, func(m *vfs.Mem) {

@@ -26,6 +26,9 @@ func (r *recovery) scanSlot(f, next *slotFile) (tail, error) {
 		switch {
 		case err != nil:
 			return t, err
+		case !found && rd.end < f.needed(t.pos, v, h):
+			t.v, t.why = commitBad, fmt.Sprintf("file ends at %d, inside the space that was filled for commits", rd.end)
+			return t, nil
 		case !found:
 			return r.endOf(f, rd, t, v, why)
 		case !possible:
@@ -44,6 +47,18 @@ func (r *recovery) scanSlot(f, next *slotFile) (tail, error) {
 	}
 	t.v = commitNone
 	return t, nil
+}
+
+// needed is how long the file has been for certain, when no commit follows pos: commits are placed on filled space only,
+// and there is always room behind the last one for the Roll. A shorter file has lost its end, maybe commits with it.
+func (f *slotFile) needed(pos int64, v verdict, h commitHeader) int64 {
+	switch {
+	case v == commitTorn:
+		return pos + h.size()
+	case len(f.positions) > 0 || f.prevRoll != 0:
+		return pos + blockSize
+	}
+	return 0 // a slot that no Roll leads to begins with nothing but its header
 }
 
 // endOf describes the end of a slot behind which no commit follows.
