@@ -6,7 +6,7 @@ LDFLAGS  := -s -w -X github.com/chronik-io/chronik/internal/version.Version=$(VE
 BINARIES := chronik-server chronikctl chronik-bench chronik-top
 # Packages whose tests run again under the race detector: all that own goroutines.
 RACE     := ./internal/wal ./internal/partition ./internal/metalog ./internal/membership ./internal/replica ./internal/group \
-            ./internal/kafkaserver ./internal/node ./internal/metaclient
+            ./internal/kafkaserver ./internal/peer ./internal/controller ./internal/node ./internal/metaclient
 FUZZTIME ?= 20s
 SEEDS    ?= 20000
 
