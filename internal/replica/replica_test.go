@@ -1,10 +1,12 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -288,6 +290,36 @@ func TestLogsGoOnlyByTombstone(t *testing.T) {
 	}
 	if c.store.Get(partition.ID{Topic: uuid.UUID{8}}) == nil || len(c.set.drops) != 0 {
 		t.Error("a log that the image does not know was dropped")
+	}
+}
+
+// The image at start may end before the metadata log does. What it does not know yet is neither named unknown nor forgotten: a topic
+// whose creation and deletion come in one step goes like any other.
+func TestImageBehindTheLogsAtStart(t *testing.T) {
+	c := newCluster(t)
+	before := c.im
+	c.topic("gone", 7, led)
+	c.topic("kept", 8, led)
+	if err := c.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.open()
+	var said bytes.Buffer
+	c.set.log = slog.New(slog.NewTextHandler(&said, nil))
+	c.set.o.Incarnation = uuid.UUID{2, 2}
+	c.im = before
+	if err := c.set.Load(c.im); err != nil {
+		t.Fatal(err)
+	}
+	c.apply(&metadata.TopicCreated{Name: "gone", TopicID: uuid.UUID{7}, TimestampMs: 1, Partitions: []metadata.PartitionState{led}},
+		&metadata.TopicCreated{Name: "kept", TopicID: uuid.UUID{8}, TimestampMs: 1, Partitions: []metadata.PartitionState{led}},
+		&metadata.TopicDeleted{Name: "gone", TopicID: uuid.UUID{7}, TimestampMs: 2})
+	c.register(uuid.UUID{2, 2})
+	if said.Len() > 0 {
+		t.Errorf("said %s", said.String())
+	}
+	if want := []partition.ID{{Topic: uuid.UUID{7}}}; !slices.Equal(c.set.drops, want) {
+		t.Errorf("to be dropped: %v, want %v", c.set.drops, want)
 	}
 }
 

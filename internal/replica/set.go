@@ -112,17 +112,22 @@ func (s *Set) Load(im *metadata.Image) error {
 			return err
 		}
 	}
+	s.sweepLogs(im)
+	return nil
+}
+
+// sweepLogs drops the logs of deleted topics that this process never knew, and names those of unknown topics. Only once this process is
+// registered is the image known to have all that was in the metadata log before the start.
+func (s *Set) sweepLogs(im *metadata.Image) {
 	for _, l := range s.o.Store.All() {
 		id := l.ID()
-		if im.Tombstone(id.Topic) != nil {
+		switch {
+		case im.Tombstone(id.Topic) != nil:
 			s.queueDrop(id)
-			continue
-		}
-		if im.TopicByID(id.Topic) == nil {
+		case im.TopicByID(id.Topic) == nil && s.registered:
 			s.log.Warn("log of an unknown topic is kept", "partition", id.String())
 		}
 	}
-	return nil
 }
 
 // Apply follows a new image; it is a metalog subscriber.
@@ -136,6 +141,9 @@ func (s *Set) Apply(_, cur *metadata.Image, d *metadata.Delta) {
 	if registered := s.isRegistered(cur); registered != s.registered {
 		s.registered = registered
 		s.updateAll(cur)
+		if registered {
+			s.sweepLogs(cur)
+		}
 		return
 	}
 	touched := map[uuid.UUID]*metadata.Topic{}
