@@ -255,6 +255,9 @@ func TestDamagedPartitionDoesNotStopTheNode(t *testing.T) {
 		if got, err := l.Read(nil, 12, l.End(), 1<<20, true); err != nil || !bytes.Equal(got, tail) {
 			t.Fatal(len(got), err)
 		}
+		if l.Size(3, l.End()) == 0 {
+			t.Error("nothing to be read: a fetch would wait instead of getting the error")
+		}
 		if _, err := l.Read(nil, 3, l.End(), 1<<20, true); !errors.Is(err, ErrCorrupt) {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func (l *Log) SizeUpTo(from, limit, enough int64) int64 {
 	if segEnd := l.segEnd.Load(); from < segEnd {
 		segs, err := l.segments()
 		if err != nil {
-			return 0
+			return 1 // something is there: whoever reads it gets the error, who were told 0 would wait for ever
 		}
 		for i := max(segmentOf(segs, from), 0); i < len(segs) && segs[i].base < limit && n < enough; i++ {
 			n += segs[i].size.Load()
