@@ -49,7 +49,7 @@ func (n *Node) join() {
 	founding := n.hello.Load() != nil
 	n.hello.Store(&peer.Hello{ClusterID: n.id.ClusterID, Genesis: n.genesis.Hash(), Member: n.self(), Boot: n.id.Boot, Nonce: n.nonce,
 		Boots: n.meta.Boots(), Version: version.Version})
-	settled := &founder{self: n.id.NodeID, draft: &draft{DiskID: n.id.DiskID}, genesis: n.genesis}
+	settled := &founder{self: n.id.NodeID, disk: n.id.DiskID, genesis: n.genesis}
 	n.mesh.Handle(methodFoundState, settled.handleState)
 	n.mesh.Handle(methodFoundPledge, settled.handlePledge)
 	n.mesh.Handle(peer.MethodRegister, n.handleRegister)

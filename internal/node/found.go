@@ -55,6 +55,8 @@ type founder struct {
 	nowMs  func() int64
 	logger *slog.Logger
 
+	disk uuid.UUID // of this node; set before the founder is used, never changed
+
 	mu      sync.Mutex
 	draft   *draft
 	genesis *Genesis
@@ -81,6 +83,7 @@ func openFounder(f *founder) error {
 	case f.draft != nil && f.draft.NodeID != f.self:
 		return fmt.Errorf("%w: %s was begun by node %d, this is node %d", ErrIdentity, f.dir, f.draft.NodeID, f.self)
 	case f.draft != nil:
+		f.disk = f.draft.DiskID
 		return nil
 	}
 	if err := checkEmpty(f.fs, f.dir); err != nil {
@@ -90,12 +93,12 @@ func openFounder(f *founder) error {
 	if err := writeJSON(f.fs, filepath.Join(f.dir, draftFile), d); err != nil {
 		return err
 	}
-	f.draft = d
+	f.draft, f.disk = d, d.DiskID
 	return nil
 }
 
 func (f *founder) member() metadata.Voter {
-	return metadata.Voter{NodeID: f.self, DiskID: f.draft.DiskID} // never changes
+	return metadata.Voter{NodeID: f.self, DiskID: f.disk}
 }
 
 func (f *founder) state() foundState {
@@ -176,7 +179,7 @@ func (f *founder) run(ctx context.Context) error {
 		}
 		if why != f.said {
 			f.said = why
-			f.logger.Info("not in a cluster yet", "node", f.self, "disk", f.draft.DiskID, "waits", why)
+			f.logger.Info("not in a cluster yet", "node", f.self, "disk", f.disk, "waits", why)
 		}
 		select {
 		case <-ctx.Done():
@@ -199,7 +202,7 @@ func (f *founder) step(ctx context.Context) (why string, err error) {
 	for _, st := range states {
 		switch {
 		case st.Genesis != nil:
-			return fmt.Sprintf("for add-node: node %d is in cluster %s, which does not know this disk %s", st.Member.NodeID, st.Genesis.ClusterID, f.draft.DiskID), nil
+			return fmt.Sprintf("for add-node: node %d is in cluster %s, which does not know this disk %s", st.Member.NodeID, st.Genesis.ClusterID, f.disk), nil
 		case st.List != f.list:
 			return fmt.Sprintf("for a change of the configuration: node %d lists other founders in [[peers]] than node %d", st.Member.NodeID, f.self), nil
 		}
@@ -298,7 +301,7 @@ func (f *founder) found(ctx context.Context, states []foundState) (why string, e
 
 // identify writes the identity that follows from the genesis, and forgets the draft.
 func (f *founder) identify() error {
-	g, m := f.genesis, f.member()
+	g, m := f.state().Genesis, f.member()
 	if !g.has(m) {
 		return fmt.Errorf("%w: disk %s of node %d is not in %s", ErrIdentity, m.DiskID, m.NodeID, filepath.Join(f.dir, genesisFile))
 	}

@@ -64,7 +64,7 @@ func (c *founders) start(id int32) {
 		if err != nil {
 			c.t.Fatalf("node %d: %v", id, err)
 		}
-		f = &founder{self: id, draft: &draft{DiskID: have.DiskID}, genesis: g, logger: quiet()}
+		f = &founder{self: id, disk: have.DiskID, genesis: g, logger: quiet()}
 	} else {
 		f = &founder{fs: disk, dir: "/data", self: id, peers: c.lists[id], nowMs: func() int64 { return 1 }, logger: quiet()}
 		f.call = func(ctx context.Context, node int32, method peer.Method, payload []byte) ([]byte, error) {
