@@ -278,7 +278,7 @@ func TestStatus(t *testing.T) {
 func TestStatusWatchFollows(t *testing.T) {
 	_, sh := newShell(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(700*time.Millisecond, cancel)
+	time.AfterFunc(3*time.Second, cancel) // thirty rounds' time for the two that are asked for
 	sh.ctx = ctx
 	r := sh.run(t, "status", "-w", "--interval", "100ms", "-o", "jsonl")
 	if n := strings.Count(r.out, `"kind":"ClusterStatus"`); r.code != cli.ExitInterrupted || n < 2 {
