@@ -7,6 +7,7 @@ BINARIES := chronik-server chronikctl chronik-bench chronik-top
 # Packages whose tests run again under the race detector: all that own goroutines.
 RACE     := ./internal/wal ./internal/partition ./internal/metalog ./internal/membership ./internal/replica ./internal/group \
             ./internal/kafkaserver ./internal/peer ./internal/controller ./internal/node ./internal/metaclient
+TESTFLAGS ?=
 FUZZTIME ?= 20s
 SEEDS    ?= 20000
 
@@ -24,7 +25,7 @@ run: build ## one broker on 127.0.0.1:9092, data in ./chronik-data
 	$(BIN)/chronik-server start
 
 test: ## all fast tests
-	$(GO) test ./...
+	$(GO) test $(TESTFLAGS) ./...
 
 race: ## the concurrent packages under the race detector
 	$(GO) test -race -timeout 15m $(RACE)
