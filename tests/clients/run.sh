@@ -46,7 +46,7 @@ suite_python() {
 jars() {
   libs=$work/libs-$kafka
   if [ ! -f "$libs/complete" ]; then
-    command -v mvn >/dev/null || apt-get install -y -qq maven >/dev/null
+    command -v mvn >/dev/null || { apt-get update -qq && apt-get install -y -qq maven; } >/dev/null
     {
       echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
       echo '<groupId>chronik</groupId><artifactId>clients</artifactId><version>1</version><dependencies>'
@@ -75,7 +75,7 @@ suite_console() {
 }
 
 suite_kcat() {
-  command -v kcat >/dev/null || apt-get install -y -qq kcat >/dev/null
+  command -v kcat >/dev/null || { apt-get update -qq && apt-get install -y -qq kcat; } >/dev/null
   ./kcat.sh
 }
 
