@@ -102,7 +102,11 @@ func TestFullDiskAnywhere(t *testing.T) {
 				}
 			}
 			f.settle(l)
-			rule := faulty.Inject(vfs.Rule{Ops: op, Pattern: "0*", Skip: skip, Times: 1, Err: syscall.ENOSPC, Partial: 100})
+			pattern := "0000000000*" // files of segments, not those of the WAL, which are filled in the background
+			if op == vfs.OpSyncDir || op == vfs.OpMkdir {
+				pattern = "0*"
+			}
+			rule := faulty.Inject(vfs.Rule{Ops: op, Pattern: pattern, Skip: skip, Times: 1, Err: syscall.ENOSPC, Partial: 100})
 			err = f.s.materializeOne(l)
 			rule.Remove()
 			if (err != nil) != (rule.Hits() > 0) || err != nil && !isNoSpace(err) {
