@@ -24,10 +24,10 @@ type Recovered struct {
 }
 
 var (
-	errImageLost = errors.New("the image cannot be read: remove this member and add it again with an empty disk")
+	errImageLost = errors.New("the image cannot be read: restore it from a backup, or, where other members hold the log, remove this one and add it again with an empty disk")
 	errChain     = errors.New("the log's entries do not follow each other")
 	// errPromiseLost: the last promise may have been in what was damaged, and nothing later says what it was.
-	errPromiseLost = errors.New("a promise may be lost: remove this member and add it again with an empty disk")
+	errPromiseLost = errors.New("a promise may be lost: restore the directory from a backup, or, where other members hold the log, remove this one and add it again with an empty disk")
 )
 
 // Rebuilder replays frames, in the order in which they were written, into the state of a log. The simulator runs it too.
