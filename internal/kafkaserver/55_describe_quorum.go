@@ -1,6 +1,8 @@
 package kafkaserver
 
 import (
+	"strings"
+
 	"time"
 
 	"github.com/chronik-io/chronik/internal/metadata"
@@ -98,7 +100,7 @@ func (s *Server) quorumNodes(st *metalog.Status) []kmsg.DescribeQuorumResponseNo
 		n.NodeID = m.NodeID
 		for _, e := range b.Endpoints {
 			l := kmsg.NewDescribeQuorumResponseNodeListener()
-			l.Name, l.Host, l.Port = e.Listener, e.Host, uint16(e.Port)
+			l.Name, l.Host, l.Port = strings.ToUpper(e.Listener), e.Host, uint16(e.Port) // the Java client refuses any other
 			n.Listeners = append(n.Listeners, l)
 		}
 		nodes = append(nodes, n)
