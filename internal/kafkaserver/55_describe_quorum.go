@@ -2,7 +2,6 @@ package kafkaserver
 
 import (
 	"strings"
-
 	"time"
 
 	"github.com/chronik-io/chronik/internal/metadata"
