@@ -37,6 +37,13 @@ var (
 	ErrExists = errors.New("partition exists")
 	// ErrTruncateBelowHighWatermark: refused, because those records were acked.
 	ErrTruncateBelowHighWatermark = errors.New("truncation below the high watermark")
+	// ErrTruncateBelowSegments: refused even as an unclean one, because those records are in segments. Reset the log instead.
+	ErrTruncateBelowSegments = errors.New("truncation below the segment end")
+	// ErrBadBatch: replicated bytes that are not whole, sound batches one after the other. Nothing of them was taken.
+	ErrBadBatch = errors.New("replicated batches are damaged")
+	// ErrUncommitted: too much of the partition, or of all partitions of the node, is above the high watermark. It passes when replicas
+	// have caught up.
+	ErrUncommitted = errors.New("too many bytes above the high watermark")
 )
 
 // ID names a partition. Topics are named by id, so that a topic created again is another one.
@@ -89,7 +96,11 @@ type StoreOptions struct {
 	RetentionInterval time.Duration // between two rounds of retention [5 min]
 	MaxOpenSegments   int           // open segment files [512]
 	MaxProducers      int           // producers remembered in each partition [16384]
-	DefaultConfig     LogConfig     // of partitions found at start, until SetConfig [DefaultLogConfig()]
+
+	MaxUncommittedBytes     int64 // of one partition above its high watermark, see AdmitUncommitted [64 MiB, at most the next]
+	MaxNodeUncommittedBytes int64 // of all partitions above their high watermarks [WAL.MaxBytes / 4]
+
+	DefaultConfig LogConfig // of partitions found at start, until SetConfig [DefaultLogConfig()]
 
 	Now    func() time.Time // wall clock, with the monotonic reading that shows clock jumps [time.Now]
 	Logger *slog.Logger     // [slog.Default()]
@@ -124,6 +135,12 @@ type ProducerState struct {
 	LastTimestampMs  int64
 	CoordinatorEpoch int32 // -1: none
 	TxnStartOffset   int64 // first offset of the open transaction; -1: none
+}
+
+// EpochStart is one entry of a log's lineage: records from Start on were appended in leader epoch Epoch, until the next entry.
+type EpochStart struct {
+	Epoch int32
+	Start int64
 }
 
 // SegmentInfo describes a piece of a log: a file, or the records that are still in the WAL only.

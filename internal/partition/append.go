@@ -129,16 +129,3 @@ func (l *Log) addProducer(h *recordbatch.Header, nowMs int64) {
 	}
 	l.producers.add(h, l.hw.Load(), nowMs, l.store.opts.MaxProducers)
 }
-
-// startEpoch notes that epoch begins at offset start unless it is the current one. The caller holds mu.
-func (l *Log) startEpoch(epoch int32, start int64) {
-	l.leaderEpoch = max(l.leaderEpoch, epoch)
-	n := len(l.epochs)
-	if n > 0 && l.epochs[n-1].epoch >= epoch {
-		return
-	}
-	for n > 0 && l.epochs[n-1].start >= start {
-		n--
-	}
-	l.epochs = append(l.epochs[:n:n], epochStart{epoch: epoch, start: start})
-}

@@ -12,6 +12,12 @@ type bugs struct {
 	noCut               bool // segments are not cut to the synced end
 	aboveHighWatermark  bool // segments take what is above the high watermark
 	forgetProducers     bool // States carry no producers
+	forgetReset         bool // Reset writes no record
+	resetKeepsFiles     bool // Reset leaves the list of segments as it was
+	keepViewGen         bool // a cut below the high watermark does not stop a segment from being written
+	truncateKeepsMark   bool // replay of an unclean truncation leaves the high watermark
+	moveForgotten       bool // replay ignores Move
+	moveUnchecked       bool // a batch is moved although it was cut meanwhile
 
 	betweenBuildAndEnqueue func() // runs in the gap that stateBuiltApart opens
 }

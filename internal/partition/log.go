@@ -57,6 +57,9 @@ type Log struct {
 	damaged      error // set by the maintenance: segments cannot be written; reads of what is good go on, appends do not
 	view         []entry
 	viewBytes    int64
+	countFrom    int64 // the bytes of batches from this offset on are in uncommitted; at or below the high watermark
+	uncommitted  int64 // bytes, carried batches excepted
+	movedEnd     int64 // batches of the view from this offset on lie in the WAL in the order of their offsets; others may have moved
 	carriedBytes int64 // of the batches in the last State
 	viewGen      uint32
 	epochs       []epochStart
@@ -64,8 +67,10 @@ type Log struct {
 	producers    *producerTable
 	active       activeMark
 	sub          *wal.Sub
-	ready        bool // in Store.ready
-	dirty        bool // segments below the start may exist
+	ready        bool       // in Store.ready
+	dirty        bool       // segments below the start may exist
+	hadFiles     bool       // before a Reset there were segments
+	stale        []*segment // of before a Reset; their files may be open
 	fillBatch    []byte
 	fillPrefix   prefix
 
@@ -73,6 +78,8 @@ type Log struct {
 	durableMu sync.Mutex   // guards subGen and the step from it to durable
 	subGen    uint32
 	hook      atomic.Pointer[func(int64)]
+
+	noRetention atomic.Bool // another node leads the partition and decides what is deleted
 
 	segMu sync.Mutex // held while the segment list is opened or changed
 	segs  atomic.Pointer[[]*segment]
@@ -174,18 +181,12 @@ func (l *Log) find(offset int64) int {
 	return sort.Search(len(l.view), func(i int) bool { return l.view[i].last() >= offset })
 }
 
-// dropViewBelow forgets the first n entries of the view. The caller holds mu.
+// dropViewFront forgets the first n entries of the view. The caller holds mu.
 func (l *Log) dropViewFront(n int) {
 	if n == 0 {
 		return
 	}
-	var bytes int64
-	for i := range l.view[:n] {
-		bytes += l.view[i].size()
-	}
-	l.viewBytes -= bytes
-	l.store.viewBytes.Add(-bytes)
-	l.store.viewEntries.Add(-int64(n))
+	l.forgetSizes(l.view[:n])
 	l.view = l.view[n:]
 	switch live := len(l.view); {
 	case live == 0:
@@ -200,24 +201,46 @@ func (l *Log) dropViewFront(n int) {
 
 // dropViewBack forgets the entries from index i on. The caller holds mu.
 func (l *Log) dropViewBack(i int) {
-	var bytes int64
-	for j := range l.view[i:] {
-		bytes += l.view[i+j].size()
-	}
-	l.viewBytes -= bytes
-	l.store.viewBytes.Add(-bytes)
-	l.store.viewEntries.Add(-int64(len(l.view) - i))
+	l.forgetSizes(l.view[i:])
 	l.view = l.view[:i]
 	if i == 0 {
 		l.view, l.carriedBytes = nil, 0
 	}
 }
 
+// countSizes adds entries that came into the view to the counts. The caller holds mu.
+func (l *Log) countSizes(some []entry) {
+	var bytes, uncommitted int64
+	for i := range some {
+		bytes += some[i].size()
+		if some[i].base >= l.countFrom {
+			uncommitted += some[i].size()
+		}
+	}
+	l.viewBytes += bytes
+	l.store.viewBytes.Add(bytes)
+	l.store.viewEntries.Add(int64(len(some)))
+	l.addUncommitted(uncommitted)
+}
+
+// forgetSizes takes entries that leave the view out of the counts. The caller holds mu.
+func (l *Log) forgetSizes(some []entry) {
+	var bytes, uncommitted int64
+	for i := range some {
+		bytes += some[i].size()
+		if some[i].base >= l.countFrom {
+			uncommitted += some[i].size()
+		}
+	}
+	l.viewBytes -= bytes
+	l.store.viewBytes.Add(-bytes)
+	l.store.viewEntries.Add(-int64(len(some)))
+	l.addUncommitted(-uncommitted)
+}
+
 func (l *Log) pushView(e entry) {
 	l.view = append(l.view, e)
-	l.viewBytes += e.size()
-	l.store.viewBytes.Add(e.size())
-	l.store.viewEntries.Add(1)
+	l.countSizes(l.view[len(l.view)-1:])
 }
 
 // moveStart applies a new log start, which is recorded already. Returns whether segments lost their use. The caller holds mu.
@@ -311,75 +334,4 @@ func (l *Log) setDamaged(err error) {
 		l.damaged = fmt.Errorf("append to %s: %w: %w", l.id, ErrCorrupt, err)
 		l.store.logger.Error("partition is damaged: appends to it are refused", "partition", l.id.String(), "err", err)
 	}
-}
-
-// Truncate drops all records from offset to on; a batch that holds to in its middle goes as a whole. Below the high watermark it is
-// refused.
-func (l *Log) Truncate(to int64) error {
-	err := l.truncate(to)
-	if err != nil {
-		l.catchUpDurable()
-	}
-	return err
-}
-
-func (l *Log) truncate(to int64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.usable(); err != nil {
-		return err
-	}
-	if to >= l.end.Load() {
-		return nil
-	}
-	i := l.find(to)
-	if i < len(l.view) {
-		to = min(to, l.view[i].base)
-	}
-	if to < l.hw.Load() || to < l.segEnd.Load() || to < l.start.Load() {
-		return fmt.Errorf("truncate %s to %d, high watermark %d: %w", l.id, to, l.hw.Load(), ErrTruncateBelowHighWatermark)
-	}
-	l.sub = l.newSub()
-	if !l.store.bugs.forgetTruncate {
-		p := prefix{id: l.id, epoch: l.leaderEpoch, offset: to}
-		if _, err := l.store.appendSmall(kindTruncate, p, []byte{0}, l.sub, to); err != nil {
-			return fmt.Errorf("truncate %s: %w", l.id, mapWALError(err))
-		}
-	}
-	l.cut(to)
-	l.durableMu.Lock()
-	l.durable.Store(min(l.durable.Load(), to))
-	l.durableMu.Unlock()
-	return nil
-}
-
-// catchUpDurable takes what became durable while marks were ignored, because a truncation replaced the subscription and then was refused.
-func (l *Log) catchUpDurable() {
-	seq := l.store.wal.DurableSeq()
-	l.mu.Lock()
-	gen := l.subGen
-	end := int64(-1)
-	if i := sort.Search(len(l.view), func(i int) bool { return l.view[i].seq > seq && !l.view[i].carried() }); i > 0 {
-		end = l.view[i-1].last() + 1
-	}
-	l.mu.Unlock()
-	if end >= 0 {
-		l.becameDurable(gen, end)
-	}
-}
-
-// cut forgets everything from offset to on, which is no lower than the segment end. The caller holds mu.
-func (l *Log) cut(to int64) {
-	i := l.find(to)
-	if i < len(l.view) && l.view[i].base < to {
-		i++
-	}
-	l.dropViewBack(i)
-	l.end.Store(to)
-	n := len(l.epochs)
-	for n > 0 && l.epochs[n-1].start >= to {
-		n--
-	}
-	l.epochs = l.epochs[:n]
-	l.producers.truncate(to)
 }

@@ -55,49 +55,6 @@ func (l *Log) viewSize(from, limit, enough int64) (bytes, next int64) {
 	return bytes, next
 }
 
-// EpochEnd answers OffsetForLeaderEpoch: the largest epoch <= epoch and where it ends; -1, -1 if epoch is above any known.
-func (l *Log) EpochEnd(epoch int32) (foundEpoch int32, end int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := len(l.epochs)
-	if epoch < 0 || n == 0 || epoch > l.epochs[n-1].epoch {
-		return -1, -1
-	}
-	if epoch == l.epochs[n-1].epoch {
-		return epoch, l.end.Load()
-	}
-	i := 0 // the first entry above epoch
-	for l.epochs[i].epoch <= epoch {
-		i++
-	}
-	if i == 0 {
-		return epoch, l.epochs[0].start
-	}
-	return l.epochs[i-1].epoch, l.epochs[i].start
-}
-
-// LeaderEpoch is the latest leader epoch known to the log, -1 if none.
-func (l *Log) LeaderEpoch() int32 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.leaderEpoch
-}
-
-// SetLeaderEpoch records that epoch begins at the log end; appends of lower epochs are refused from now on. It becomes durable with the
-// first append of the epoch.
-func (l *Log) SetLeaderEpoch(epoch int32) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.usable(); err != nil {
-		return err
-	}
-	if epoch < l.leaderEpoch {
-		return fmt.Errorf("set epoch of %s to %d, now %d: %w", l.id, epoch, l.leaderEpoch, ErrStaleLeaderEpoch)
-	}
-	l.startEpoch(epoch, l.end.Load())
-	return nil
-}
-
 var noTimeOffset = TimeOffset{Offset: -1, TimestampMs: -1, LeaderEpoch: -1}
 
 // OffsetForTime finds the first record with a time >= tsMs.

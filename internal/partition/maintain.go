@@ -50,13 +50,13 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// failed judges an error of the maintenance: a full disk is waited out, damage and pinned slots are for others to solve, and after
+// failed judges an error of the maintenance: a full disk is waited out, damage and a full WAL are for others to solve, and after
 // anything else the state of the disk is unknown.
 func (s *Store) failed(err error) {
 	switch {
 	case isNoSpace(err), errors.Is(err, ErrNoSpace):
 		s.noSpace.Store(true)
-	case isDamage(err), errors.Is(err, errPinned), errors.Is(err, ErrWALFull):
+	case isDamage(err), errors.Is(err, ErrWALFull):
 	default:
 		s.fatal(err)
 	}
@@ -79,7 +79,10 @@ func (s *Store) maintain(retention bool) error {
 // materializeReady writes the larger tails to segments once a slot's worth of them has come together, or the index grows too large.
 func (s *Store) materializeReady() error {
 	index := s.viewEntries.Load() * entryBytes
-	if s.viewBytes.Load() < s.opts.WAL.SlotBytes && index < s.opts.MaxIndexBytes/2 {
+	if s.uncommitted.Load() >= s.opts.WAL.SlotBytes {
+		s.countAllUncommitted()
+	}
+	if s.viewBytes.Load()-s.uncommitted.Load() < s.opts.WAL.SlotBytes && index < s.opts.MaxIndexBytes/2 {
 		return nil
 	}
 	s.mu.Lock()
@@ -137,10 +140,15 @@ func (s *Store) materializeOne(l *Log) error {
 	return err
 }
 
-// recycle frees the oldest slots while more of the WAL is in use than should be.
+// recycle frees the oldest slots while more of the WAL is in use than should be, each at most once in a round. When all but a slot's worth
+// of it lies above high watermarks it rests: it would only copy that round and round.
 func (s *Store) recycle() error {
-	for {
-		if u := s.wal.Usage(); u.UsedBytes < u.MaxBytes/100*recyclePercent {
+	for range s.wal.Slots() {
+		u := s.wal.Usage()
+		if u.UsedBytes < u.MaxBytes/100*recyclePercent {
+			return nil
+		}
+		if s.uncommitted.Load() > u.UsedBytes-s.opts.WAL.SlotBytes && s.UncommittedBytes() > u.UsedBytes-s.opts.WAL.SlotBytes {
 			return nil
 		}
 		more, err := s.recycleOldest()
@@ -148,4 +156,5 @@ func (s *Store) recycle() error {
 			return err
 		}
 	}
+	return nil
 }

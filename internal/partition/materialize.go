@@ -18,7 +18,7 @@ const (
 )
 
 // errAbandoned: the log changed in a way that makes what was written useless.
-var errAbandoned = errors.New("partition: log start moved beyond what was written")
+var errAbandoned = errors.New("partition: log changed under what was written")
 
 // materializer moves the batches of one log from the WAL to its segments. Store.maint is held for all of its life.
 type materializer struct {
@@ -33,6 +33,7 @@ type materializer struct {
 	done    []segmentEnd // segments sealed on the way
 	next    int64        // offset after the last batch written
 	firstTs int64        // of the last segment's first batch; noMaxTs when empty
+	gen     uint32       // the log's viewGen at the beginning
 }
 
 // segmentEnd is what a segment will be once it is published.
@@ -57,7 +58,8 @@ func (s *Store) materialize(l *Log) error {
 	m := &materializer{l: l, segs: segs[:len(segs):len(segs)], known: len(segs), buf: s.takeBuffer()}
 	defer func() { s.buffer = m.buf[:0] }()
 	l.mu.Lock()
-	gen, active := l.viewGen, l.active
+	m.gen = l.viewGen
+	active, dirty := l.active, l.dirty
 	m.cfg, m.next = *l.cfg, l.segEnd.Load()
 	bound := min(l.hw.Load(), l.durable.Load())
 	err = l.usable()
@@ -65,7 +67,7 @@ func (s *Store) materialize(l *Log) error {
 	if s.bugs.aboveHighWatermark {
 		bound = l.durable.Load()
 	}
-	if err != nil || m.next >= bound {
+	if err != nil || m.next >= bound || dirty { // dirty again: segs may be of before a Reset
 		return err
 	}
 	from := m.next
@@ -80,7 +82,7 @@ func (s *Store) materialize(l *Log) error {
 		err = m.finish()
 	}
 	if err == nil && m.next > from {
-		err = m.publish(gen)
+		err = m.publish()
 	}
 	if m.h != nil {
 		s.files.release(m.h)
@@ -123,6 +125,10 @@ func (m *materializer) step(bound int64) (int, error) {
 	if err := l.usable(); err != nil {
 		l.mu.Unlock()
 		return 0, err
+	}
+	if l.viewGen != m.gen { // nothing of after a Reset may touch the files of before
+		l.mu.Unlock()
+		return 0, errAbandoned
 	}
 	i := l.find(m.next)
 	some := append([]entry(nil), l.view[i:min(len(l.view), i+materializeStep)]...)
@@ -279,7 +285,7 @@ func (m *materializer) finish() error {
 }
 
 // publish lets readers find the batches in segments, then takes them out of the view.
-func (m *materializer) publish(gen uint32) error {
+func (m *materializer) publish() error {
 	l := m.l
 	l.segMu.Lock()
 	defer l.segMu.Unlock()
@@ -288,7 +294,7 @@ func (m *materializer) publish(gen uint32) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if l.viewGen != gen {
+	if l.viewGen != m.gen {
 		return errAbandoned
 	}
 	for _, d := range append(m.done, segmentEnd{seg: m.h.seg, size: m.at, end: m.next}) {

@@ -15,6 +15,7 @@ const (
 	kindReset                               // prefix with the first offset, residency
 	kindState                               // prefix, then state
 	kindDrop                                // prefix, residency
+	kindMove                                // prefix, batch: one that was appended before, and is now kept here
 )
 
 const (

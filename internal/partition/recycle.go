@@ -2,7 +2,6 @@ package partition
 
 import (
 	"container/heap"
-	"errors"
 	"fmt"
 )
 
@@ -12,9 +11,6 @@ const (
 	// stateAttempts bounds how often a State is built anew because the log changed while its batches were read.
 	stateAttempts = 8
 )
-
-// errPinned: records above the high watermark keep the oldest slot from being recycled.
-var errPinned = errors.New("partition: unreplicated records pin the oldest WAL slot")
 
 // recycleOldest frees the oldest WAL slot, if it is sealed: every partition that needs something in it is written to segments or
 // restated behind it first. It reports whether a slot was freed.
@@ -61,21 +57,20 @@ func (s *Store) releaseOne(l *Log, last uint64) error {
 	return s.release(l, last)
 }
 
-// release makes l independent of WAL records up to sequence last. Store.maint is held.
+// release makes l independent of WAL records up to sequence last: what is below the high watermark goes to segments, a small rest is
+// carried in a State, a larger one moved. Store.maint is held.
 func (s *Store) release(l *Log, last uint64) error {
-	limit := s.carryLimit()
-	if l.tailBytes(last) > limit {
-		// What is left up to last is above the high watermark. It may be carried too, while it is small beside a slot.
-		limit = max(limit, s.opts.WAL.SlotBytes/8)
+	if limit := s.carryLimit(); l.tailBytes(last) > limit {
 		switch err := s.materialize(l); {
 		case isDamage(err): // one partition must not stop the node
 			l.setDamaged(err)
-			limit = s.opts.WAL.SlotBytes / 2
 		case err != nil:
 			return err
 		}
 		if l.tailBytes(last) > limit {
-			return fmt.Errorf("release %s: %w", l.id, errPinned)
+			if err := s.moveTail(l, last); err != nil {
+				return fmt.Errorf("release %s: %w", l.id, err)
+			}
 		}
 	}
 	for range stateAttempts {
@@ -99,17 +94,9 @@ func (s *Store) carryLimit() int64 {
 func (l *Log) tailBytes(last uint64) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var n int64
-	for i := range l.view {
-		e := &l.view[i]
-		if e.carried() {
-			n = l.carriedBytes
-			continue
-		}
-		if e.seq > last {
-			break
-		}
-		n += e.size()
+	n := l.carriedBytes
+	for i := range l.view[:l.needed(last)] {
+		n += l.view[i].size()
 	}
 	return n
 }
@@ -151,13 +138,12 @@ func (s *Store) writeState(l *Log, last uint64) (bool, error) {
 func (l *Log) toCarry(last uint64, limit int64, durableSeq uint64) []entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, bytes := 0, int64(0)
+	n, bytes := l.needed(last), l.carriedBytes
+	for i := range l.view[:n] {
+		bytes += l.view[i].size()
+	}
 	for ; n < len(l.view); n++ {
-		e := &l.view[n]
-		if e.carried() || e.seq <= last {
-			continue
-		}
-		if bytes += e.size(); e.seq > durableSeq || bytes > limit {
+		if bytes += l.view[n].size(); l.view[n].seq > durableSeq || bytes > limit {
 			break
 		}
 	}
@@ -189,15 +175,15 @@ func (s *Store) enqueueState(l *Log, n int, carried []byte) error {
 	for i := range l.view[:n] {
 		e := &l.view[i]
 		before := e.size()
+		if e.base >= l.countFrom {
+			l.addUncommitted(-before)
+		}
 		e.seq, e.off, e.len, e.delta = ref.Seq, ref.Off, ref.Len, e.delta|inState
 		l.viewBytes -= before
 		s.viewBytes.Add(-before)
 	}
 	l.carriedBytes = int64(len(carried))
-	oldest := ref.Seq
-	if n < len(l.view) {
-		oldest = min(oldest, l.view[n].seq)
-	}
+	oldest := l.oldestRef(n, ref.Seq)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.oldest = oldest

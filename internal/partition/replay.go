@@ -3,6 +3,7 @@ package partition
 import (
 	"container/heap"
 	"fmt"
+	"slices"
 
 	"github.com/chronik-io/chronik/internal/recordbatch"
 	"github.com/chronik-io/chronik/internal/wal"
@@ -42,15 +43,15 @@ func (r *replayer) record(rec wal.Record) error {
 	case kindAppend:
 		return r.append(l, p, rest, rec.Ref)
 	case kindTruncate:
-		if l.fault != nil || p.offset >= l.segEnd.Load() && p.offset < l.end.Load() {
-			l.cut(p.offset)
-		}
+		r.truncate(l, p.offset, rest)
 	case kindLogStart:
 		if l.fault != nil { // where segments end is not known: nothing may be dropped for it
 			break
 		}
 		l.moveStart(p.offset)
 		l.SetHighWatermark(p.offset)
+	case kindMove:
+		return r.move(l, p, rest, rec.Ref)
 	case kindReset:
 		return r.reset(l, p, rest, rec.Ref.Seq)
 	case kindState:
@@ -59,6 +60,16 @@ func (r *replayer) record(rec wal.Record) error {
 		return fmt.Errorf("replay record of kind %d: %w", rec.Kind, ErrCorrupt)
 	}
 	return nil
+}
+
+func (r *replayer) truncate(l *Log, to int64, flags []byte) {
+	if l.fault == nil && (to < l.segEnd.Load() || to >= l.end.Load()) {
+		return
+	}
+	l.cut(to)
+	if len(flags) > 0 && flags[0]&flagUnclean != 0 && !r.s.bugs.truncateKeepsMark {
+		l.hw.Store(min(l.hw.Load(), to))
+	}
 }
 
 func (r *replayer) drop(id ID) {
@@ -86,12 +97,43 @@ func (r *replayer) append(l *Log, p prefix, batch []byte, ref wal.Ref) error {
 	return nil
 }
 
+// move makes the view refer to the record for a batch that it has already. While the log is provisional that one may have been in a slot
+// that is gone: then the batch is new here, and has its place among the others.
+func (r *replayer) move(l *Log, p prefix, batch []byte, ref wal.Ref) error {
+	h, err := recordbatch.ParseHeader(batch)
+	if err != nil || h.Size() != len(batch) || h.BaseOffset != p.offset {
+		return fmt.Errorf("replay move in %s at %d: %w", p.id, p.offset, ErrCorrupt)
+	}
+	if r.s.bugs.moveForgotten {
+		return nil
+	}
+	e := viewEntry(&h, p.epoch, ref)
+	i := l.find(e.base)
+	l.movedEnd = max(l.movedEnd, e.last()+1)
+	if i < len(l.view) && l.view[i].base == e.base && l.view[i].last() == e.last() {
+		some := l.view[i : i+1]
+		l.forgetSizes(some)
+		some[0] = e
+		l.countSizes(some)
+		return nil
+	}
+	if l.fault == nil {
+		l.fault = fmt.Errorf("batch %d was moved and is not there: %w", e.base, ErrCorrupt)
+		return nil
+	}
+	l.view = slices.Insert(l.view, i, e)
+	l.countSizes(l.view[i : i+1])
+	l.end.Store(max(l.end.Load(), e.last()+1))
+	return nil
+}
+
 func (r *replayer) reset(l *Log, p prefix, rest []byte, seq uint64) error {
 	if len(rest) != 4 {
 		return fmt.Errorf("replay reset of %s: %w", p.id, ErrCorrupt)
 	}
 	l.residency = int32(rest[0])<<24 | int32(rest[1])<<16 | int32(rest[2])<<8 | int32(rest[3])
 	l.dropViewBack(0)
+	l.countFrom, l.movedEnd = p.offset, 0
 	l.epochs, l.leaderEpoch, l.producers, l.active, l.fault, l.oldest = nil, -1, nil, activeMark{base: -1}, nil, seq
 	for _, v := range []interface{ Store(int64) }{&l.start, &l.end, &l.segEnd, &l.hw} {
 		v.Store(p.offset)

@@ -303,7 +303,7 @@ func spaceIsFine(err error) error {
 }
 
 func walFullIsFine(err error) error {
-	if errors.Is(err, ErrWALFull) || errors.Is(err, errPinned) {
+	if errors.Is(err, ErrWALFull) {
 		return nil
 	}
 	return err

@@ -71,7 +71,7 @@ func (s *Store) retain(l *Log, nowMs int64, byTime bool) error {
 		l.producers.expire(nowMs - cfg.ProducerExpirationMs)
 	}
 	l.mu.Unlock()
-	if err != nil || idle || !cfg.Delete || cfg.RetentionBytes < 0 && cfg.RetentionMs < 0 {
+	if err != nil || idle || l.noRetention.Load() || !cfg.Delete || cfg.RetentionBytes < 0 && cfg.RetentionMs < 0 {
 		return err
 	}
 	s.maint.Lock()
@@ -81,6 +81,9 @@ func (s *Store) retain(l *Log, nowMs int64, byTime bool) error {
 		return err
 	}
 	start := expired(pieces, &cfg, l.hw.Load(), nowMs, byTime)
+	if l.noRetention.Load() {
+		return nil
+	}
 	moved, err := l.advanceStart(start)
 	if err != nil || !moved {
 		return err
@@ -170,9 +173,13 @@ func (s *Store) cleanPending() error {
 // cleanLog removes the segments of a log that lie below its start, after making the start durable. Store.maint is held.
 func (s *Store) cleanLog(l *Log) error {
 	l.mu.Lock()
-	dirty, start, active, gone := l.dirty, l.start.Load(), l.active, l.usable()
-	l.dirty = false
+	dirty, start, active, gen, gone := l.dirty, l.start.Load(), l.active, l.viewGen, l.usable()
+	stale := l.stale
+	l.dirty, l.stale = false, nil
 	l.mu.Unlock()
+	for _, seg := range stale {
+		s.files.forget(seg)
+	}
 	if !dirty || gone != nil {
 		return nil
 	}
@@ -180,7 +187,7 @@ func (s *Store) cleanLog(l *Log) error {
 		return err
 	}
 	segs := l.segs.Load()
-	if len(*segs) == 0 {
+	if segs == nil || len(*segs) == 0 { // nil: a Reset came just now
 		return nil
 	}
 	if !s.bugs.inferLogStart {
@@ -196,9 +203,9 @@ func (s *Store) cleanLog(l *Log) error {
 		return nil
 	}
 	rest := append([]*segment(nil), (*segs)[n:]...)
-	l.segMu.Lock()
-	l.segs.Store(&rest)
-	l.segMu.Unlock()
+	if !l.replaceSegments(segs, &rest, gen) {
+		return nil
+	}
 	for _, seg := range (*segs)[:n] {
 		s.files.forget(seg)
 		if err := removeSegment(s.fs, seg.path); err != nil {
@@ -206,4 +213,16 @@ func (s *Store) cleanLog(l *Log) error {
 		}
 	}
 	return nil
+}
+
+// replaceSegments changes the list of segments, unless the log changed since its viewGen was gen; then it is dirty again.
+func (l *Log) replaceSegments(was, rest *[]*segment, gen uint32) bool {
+	l.segMu.Lock()
+	defer l.segMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.viewGen != gen {
+		return false
+	}
+	return l.segs.CompareAndSwap(was, rest)
 }

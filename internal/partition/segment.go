@@ -82,18 +82,29 @@ func (l *Log) segments() ([]*segment, error) {
 	if p := l.segs.Load(); p != nil {
 		return *p, nil
 	}
-	l.mu.Lock()
-	start, segEnd, active, err := l.start.Load(), l.segEnd.Load(), l.active, l.usable()
-	l.mu.Unlock()
-	if err != nil {
-		return nil, err
+	for range readAttempts {
+		l.mu.Lock()
+		start, segEnd, active, gen, err := l.start.Load(), l.segEnd.Load(), l.active, l.viewGen, l.usable()
+		l.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		segs, err := l.listSegments(start, segEnd, active)
+		l.mu.Lock()
+		same := gen == l.viewGen
+		if same && err == nil {
+			l.segs.Store(&segs)
+		}
+		l.mu.Unlock()
+		if !same { // the list is of before a Reset
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open segments of %s: %w", l.id, err)
+		}
+		return segs, nil
 	}
-	segs, err := l.listSegments(start, segEnd, active)
-	if err != nil {
-		return nil, fmt.Errorf("open segments of %s: %w", l.id, err)
-	}
-	l.segs.Store(&segs)
-	return segs, nil
+	return nil, fmt.Errorf("open segments of %s: the log kept changing", l.id)
 }
 
 // listSegments reads the directory, removes what lies above the synced end, and cuts the last segment.

@@ -25,6 +25,8 @@ const (
 	defaultMaxOpenSegments   = 512
 	defaultMaxProducers      = 16384
 	defaultSlotBytes         = 64 << 20
+	defaultWALBytes          = 1 << 30
+	defaultMaxUncommitted    = 64 << 20
 	// admitPercent of the WAL is for client appends; the rest is for replication and States.
 	admitPercent = 75
 )
@@ -42,7 +44,8 @@ type Store struct {
 
 	viewBytes   atomic.Int64 // batches in the WAL that are not in segments
 	viewEntries atomic.Int64
-	noSpace     atomic.Bool // free space is below the low-water mark, or a write met a full disk
+	uncommitted atomic.Int64 // bytes above the high watermarks; a log's is too high until it is counted again
+	noSpace     atomic.Bool  // free space is below the low-water mark, or a write met a full disk
 
 	maint  sync.Mutex // held by whatever writes or removes segment files; guards the next group
 	clock  clockWatch
@@ -56,6 +59,8 @@ type Store struct {
 	clean   []*Log   // logs with segments below their start
 	configs map[LogConfig]*LogConfig
 	wake    chan struct{}
+
+	countedAt time.Time // when uncommitted was brought up to date
 }
 
 // OpenStore replays the node WAL and recovers all partitions; segment files are opened when first needed. Records of topics that the
@@ -106,6 +111,9 @@ func newStore(o StoreOptions) *Store {
 		o.WAL.Logger = o.Logger
 	}
 	setDefault(&o.WAL.SlotBytes, defaultSlotBytes)
+	setDefault(&o.WAL.MaxBytes, defaultWALBytes)
+	setDefault(&o.MaxNodeUncommittedBytes, o.WAL.MaxBytes/4)
+	setDefault(&o.MaxUncommittedBytes, min(defaultMaxUncommitted, o.MaxNodeUncommittedBytes))
 	setDefault(&o.MinFreeBytes, uint64(2*o.WAL.SlotBytes)+64<<20)
 	s := &Store{opts: o, fs: o.FS, topicsDir: filepath.Join(o.Dir, "topics"), logger: o.Logger, bugs: o.bugs, logs: map[ID]*Log{},
 		configs: map[LogConfig]*LogConfig{}, wake: make(chan struct{}, 1), fatal: o.WAL.OnFatal}
@@ -233,7 +241,10 @@ func (s *Store) removeDirs(logs []*Log) error {
 			for _, seg := range *segs {
 				s.files.forget(seg)
 			}
-			if len(*segs) == 0 && l.segEnd.Load() == 0 { // never had one
+			for _, seg := range l.stale {
+				s.files.forget(seg)
+			}
+			if len(*segs) == 0 && l.segEnd.Load() == 0 && !l.hadFiles { // never had one
 				continue
 			}
 		}
