@@ -7,6 +7,7 @@ import (
 
 	"github.com/chronik-io/chronik/internal/config"
 	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/metalog"
 	"github.com/chronik-io/chronik/internal/uuid"
 )
 
@@ -21,45 +22,51 @@ type Registration struct {
 	Fenced bool
 }
 
-// RegisterBroker makes an incarnation of a broker known and returns its broker epoch. Its leaderships get new leader epochs. Registering
-// the same incarnation again changes nothing. A broker that is in service under another disk is ErrDuplicateBroker.
+// RegisterBroker makes an incarnation of a broker known and returns its broker epoch; DecideRegistration says what follows. Registering the
+// same incarnation again changes nothing. A broker that is in service under another disk is ErrDuplicateBroker.
 //
-// With the first broker of a cluster, min.insync.replicas of its start becomes the default of all brokers, as in Kafka: what is safe
-// must not depend on which broker leads.
+// min.insync.replicas of the cluster becomes a setting of all brokers, as in Kafka: what is safe must not depend on which broker leads. It
+// is the one that the first broker's controller was started with, or else two as soon as the cluster is one of three.
 func (c *Controller) RegisterBroker(ctx context.Context, r Registration) (epoch int64, err error) {
-	err = c.propose(ctx, "register broker", func(d *draft) error {
-		if old := d.image().Broker(r.BrokerID); old != nil {
+	err = c.proposeParts(ctx, "register broker", func(im *metadata.Image) ([]metadata.Event, error) {
+		epoch = im.Offset() + 1
+		if old := im.Broker(r.BrokerID); old != nil {
+			epoch = max(epoch, old.Epoch+1)
 			if old.Incarnation == r.Incarnation {
 				epoch = old.Epoch
-				return nil
-			}
-			if old.DiskID != r.DiskID && !old.Fenced {
-				return refuse(ErrDuplicateBroker, "Another broker is registered with that broker id, with disk %s.", old.DiskID)
 			}
 		}
-		first := d.image().BrokerCount() == 0
-		epoch = d.image().Offset() + 1
-		if old := d.image().Broker(r.BrokerID); old != nil {
-			epoch = max(epoch, old.Epoch+1)
+		evs, err := DecideRegistration(im, &r, epoch)
+		if err != nil {
+			return nil, err
 		}
-		events := []metadata.Event{&metadata.BrokerRegistered{BrokerID: r.BrokerID, BrokerEpoch: epoch, Incarnation: r.Incarnation,
-			DiskID: r.DiskID, Endpoints: r.Endpoints, Rack: r.Rack, Fenced: r.Fenced}}
-		if v, ok := c.static[config.MinInsyncReplicas]; ok && first && len(d.image().Config(metadata.ResourceBroker, "")) == 0 {
-			events = append(events, &metadata.ConfigChanged{Resource: metadata.ResourceBroker,
-				Set: map[string]string{config.MinInsyncReplicas: v}})
-		}
-		if err := d.add(events...); err != nil {
-			return err
-		}
-		if r.Fenced { // what it led is led by others from now on, where there are others that may
-			moved := slices.DeleteFunc(elections(d.image(), r.BrokerID, true), func(ev metadata.Event) bool {
-				return ev.(*metadata.SetLeader).Leader == metadata.NoLeader
-			})
-			return d.add(moved...)
-		}
-		return d.add(elections(d.image(), r.BrokerID, false)...) // what waited for this broker is led by it again
+		return append(evs, c.firstMinISR(im, r.BrokerID)...), nil
 	})
 	return epoch, err
+}
+
+// firstMinISR sets min.insync.replicas for the cluster when a broker comes and nobody has set it.
+func (c *Controller) firstMinISR(im *metadata.Image, coming int32) []metadata.Event {
+	if _, set := im.Config(metadata.ResourceBroker, "")[config.MinInsyncReplicas]; set {
+		return nil
+	}
+	brokers := max(im.BrokerCount(), len(im.Cluster().Founders))
+	if im.Broker(coming) == nil {
+		brokers = max(brokers, im.BrokerCount()+1)
+	}
+	v, given := c.static[config.MinInsyncReplicas]
+	switch {
+	case given && im.BrokerCount() == 0:
+	case brokers >= 3:
+		v = "2"
+	default:
+		return nil
+	}
+	ev := &metadata.ConfigChanged{Resource: metadata.ResourceBroker, Set: map[string]string{config.MinInsyncReplicas: v}}
+	if checkMinISR(im, ev) != nil {
+		return nil // with the next registration, when every partition has a member of its ISR again
+	}
+	return []metadata.Event{ev}
 }
 
 // UnregisterBroker forgets a broker that holds no replica.
@@ -78,28 +85,54 @@ func (c *Controller) UnregisterBroker(ctx context.Context, id int32) error {
 	})
 }
 
-// UnfenceBroker puts a broker into service; one that is in service stays so.
+// UnfenceBroker puts a broker into service; see DecideUnfence.
 func (c *Controller) UnfenceBroker(ctx context.Context, id int32, epoch int64) error {
-	return c.propose(ctx, "unfence broker", func(d *draft) error {
-		b, err := incarnation(d.image(), id, epoch)
-		if err != nil || !b.Fenced {
-			return err
-		}
-		events := []metadata.Event{&metadata.BrokerUnfenced{BrokerID: id, BrokerEpoch: epoch}}
-		return d.add(append(events, elections(d.image(), id, false)...)...)
-	})
+	return c.proposeParts(ctx, "unfence broker", func(im *metadata.Image) ([]metadata.Event, error) { return DecideUnfence(im, id, epoch) })
 }
 
-// FenceBroker takes a broker out of service: what it led is led by another in-sync replica from the same commit on, or by nobody.
+// FenceBroker takes a broker out of service: what it led is led by another in-sync replica from the same commit on, or by nobody; see
+// DecideFence.
 func (c *Controller) FenceBroker(ctx context.Context, id int32, epoch int64) error {
-	return c.propose(ctx, "fence broker", func(d *draft) error {
-		b, err := incarnation(d.image(), id, epoch)
-		if err != nil || b.Fenced {
+	return c.proposeParts(ctx, "fence broker", func(im *metadata.Image) ([]metadata.Event, error) { return DecideFence(im, id, epoch) })
+}
+
+// ResignBroker moves leaderships away from a broker that is about to end; see DecideResign.
+func (c *Controller) ResignBroker(ctx context.Context, id int32, epoch int64) error {
+	return c.proposeParts(ctx, "resign broker", func(im *metadata.Image) ([]metadata.Event, error) { return DecideResign(im, id, epoch) })
+}
+
+// proposeParts commits what decide wants, in as few proposals as the log takes: nearly always one. decide is asked again after each, with
+// what was committed done, and must then want the rest.
+func (c *Controller) proposeParts(ctx context.Context, what string, decide func(im *metadata.Image) ([]metadata.Event, error)) error {
+	for {
+		more := false
+		err := c.propose(ctx, what, func(d *draft) error {
+			evs, err := decide(d.image())
+			if err != nil {
+				return err
+			}
+			n := fitting(evs)
+			more = n < len(evs)
+			return d.add(evs[:n]...)
+		})
+		if err != nil || !more {
 			return err
 		}
-		events := []metadata.Event{&metadata.BrokerFenced{BrokerID: id, BrokerEpoch: epoch}}
-		return d.add(append(events, elections(d.image(), id, true)...)...)
-	})
+	}
+}
+
+// fitting is how many of the events, from the first on, one proposal holds; some room is left for headers.
+func fitting(evs []metadata.Event) int {
+	const perEntry = 64
+	var scratch []byte
+	size := 0
+	for i, ev := range evs {
+		scratch = metadata.AppendEvent(scratch[:0], ev)
+		if size += len(scratch) + perEntry; size > metalog.MaxGroupBytes-metalog.MaxGroupBytes/8 && i > 0 {
+			return i
+		}
+	}
+	return len(evs)
 }
 
 func incarnation(im *metadata.Image, id int32, epoch int64) (*metadata.Broker, error) {
@@ -111,37 +144,6 @@ func incarnation(im *metadata.Image, id int32, epoch int64) (*metadata.Broker, e
 		return nil, refuse(ErrStaleBrokerEpoch, "Broker %d has epoch %d, not %d.", id, b.Epoch, epoch)
 	}
 	return b, nil
-}
-
-// elections are the changes of leaders that follow from a broker's going (all that it leads) or coming (what nobody leads and it may).
-func elections(im *metadata.Image, id int32, goes bool) []metadata.Event {
-	live := func(r int32) bool {
-		b := im.Broker(r)
-		return b != nil && !b.Fenced && (!goes || r != id) || r == id && !goes
-	}
-	var events []metadata.Event
-	for t := range im.Topics() {
-		for n, p := range t.Partitions {
-			if goes && p.Leader != id || !goes && (p.Leader != metadata.NoLeader || !p.HasReplica(id)) {
-				continue
-			}
-			ev := &metadata.SetLeader{Name: t.Name, TopicID: t.ID, Partition: int32(n), Leader: metadata.NoLeader, ISR: p.ISR, ELR: p.ELR,
-				LeaderEpoch: p.LeaderEpoch + 1, PartitionEpoch: p.PartitionEpoch + 1}
-			for _, r := range p.Replicas { // in the order of preference
-				if live(r) && p.InISR(r) {
-					ev.Leader = r
-					break
-				}
-			}
-			if goes && ev.Leader != metadata.NoLeader { // the last member stays in the ISR: it has every acknowledged record
-				ev.ISR = slices.DeleteFunc(slices.Clone(p.ISR), func(r int32) bool { return r == id })
-			}
-			if goes || ev.Leader != metadata.NoLeader {
-				events = append(events, ev)
-			}
-		}
-	}
-	return events
 }
 
 // AllocateProducerIDs gives a block of producer ids [first, next) to an incarnation of a broker. No id is ever given out twice.

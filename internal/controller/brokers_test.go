@@ -56,7 +56,7 @@ func TestFencingMovesLeaders(t *testing.T) {
 }
 
 func TestElectLeaders(t *testing.T) {
-	c, log := cluster(t, 3, nil)
+	c, log := cluster(t, 3, map[string]string{"min.insync.replicas": "1"}) // no eligible leader replicas
 	n := topic("t", Default, Default)
 	n.Assignment = []Assignment{{0, []int32{1, 2}}, {1, []int32{2, 3}}, {2, []int32{3}}}
 	n.Assignment[2].Replicas = []int32{3, 1}

@@ -22,8 +22,6 @@ type Log interface {
 type Limits struct {
 	// PartitionsPerTopic (10,000) and Partitions (100,000, all topics together).
 	PartitionsPerTopic, Partitions int
-	// Replicas bounds the replication factor; 0 for no bound but the number of brokers. Defaults are lowered to it.
-	Replicas int
 	// Tombstones (100,000) bounds the deleted topics that are remembered; deletions beyond it are refused.
 	Tombstones int
 }

@@ -77,7 +77,7 @@ func (c *Controller) autoTopic(im *metadata.Image, name string) NewTopic {
 	t := NewTopic{Name: name, Partitions: Default, ReplicationFactor: Default}
 	if name == metadata.OffsetsTopic {
 		t.Partitions = int32(c.brokerInt(im, config.OffsetsTopicPartitions))
-		t.ReplicationFactor = int32(c.allowed(int(c.brokerInt(im, config.OffsetsTopicReplicationFactor))))
+		t.ReplicationFactor = int32(c.brokerInt(im, config.OffsetsTopicReplicationFactor))
 		segment := strconv.FormatInt(c.brokerInt(im, config.OffsetsTopicSegmentBytes), 10)
 		for _, s := range [][2]string{{"cleanup.policy", "compact"}, {"compression.type", "producer"}, {"segment.bytes", segment}} {
 			t.Configs = append(t.Configs, ConfigValue{s[0], &s[1]})
@@ -135,9 +135,7 @@ func (c *Controller) createTopic(d *draft, t *NewTopic, internal bool, r *TopicR
 	}
 	var parts []metadata.PartitionState
 	if len(t.Assignment) > 0 {
-		if parts, err = manualPartitions(d.image(), t); err == nil {
-			err = c.checkReplicas(len(parts[0].Replicas))
-		}
+		parts, err = manualPartitions(d.image(), t)
 	} else {
 		parts, err = c.placedPartitions(d.image(), t)
 	}
@@ -150,23 +148,6 @@ func (c *Controller) createTopic(d *draft, t *NewTopic, internal bool, r *TopicR
 	r.ID, r.Partitions, r.ReplicationFactor, r.Configs = c.newID(), int32(len(parts)), int32(len(parts[0].Replicas)), configs
 	return d.add(&metadata.TopicCreated{Name: t.Name, TopicID: r.ID, Internal: isInternal, TimestampMs: c.nowMs(),
 		Partitions: parts, Configs: configs})
-}
-
-// allowed lowers a default replication factor to what Limits allow.
-func (c *Controller) allowed(replicas int) int {
-	if c.limits.Replicas > 0 {
-		return min(replicas, c.limits.Replicas)
-	}
-	return replicas
-}
-
-// checkReplicas refuses a replication factor above Limits.
-func (c *Controller) checkReplicas(replicas int) error {
-	if c.allowed(replicas) < replicas {
-		return refuse(ErrInvalidReplicationFactor, "Replication factor %d is not supported: this version keeps %d replica(s) of a partition.",
-			replicas, c.limits.Replicas)
-	}
-	return nil
 }
 
 func (c *Controller) refuseTooMany(topic, total int) error {
@@ -227,9 +208,7 @@ func (c *Controller) placedPartitions(im *metadata.Image, t *NewTopic) ([]metada
 		partitions = c.brokerInt(im, config.NumPartitions)
 	}
 	if replicas == Default {
-		replicas = int64(c.allowed(int(c.brokerInt(im, config.DefaultReplicationFactor))))
-	} else if err := c.checkReplicas(int(replicas)); err != nil {
-		return nil, err
+		replicas = c.brokerInt(im, config.DefaultReplicationFactor)
 	}
 	if partitions > int64(c.limits.PartitionsPerTopic) {
 		return nil, c.refuseTooMany(int(partitions), im.PartitionCount()+int(partitions))
@@ -241,7 +220,7 @@ func (c *Controller) placedPartitions(im *metadata.Image, t *NewTopic) ([]metada
 func place(im *metadata.Image, partitions, replicas int) ([]metadata.PartitionState, error) {
 	brokers := make([]placement.Broker, 0, im.BrokerCount())
 	for b := range im.Brokers() {
-		brokers = append(brokers, placement.Broker{ID: b.ID, Rack: b.Rack, Live: !b.Fenced})
+		brokers = append(brokers, placement.Broker{ID: b.ID, Rack: b.Rack, Live: inService(im, b.ID)})
 	}
 	lists, err := placement.Assign(brokers, partitions, replicas, im.PartitionCount())
 	switch {
@@ -264,7 +243,7 @@ func place(im *metadata.Image, partitions, replicas int) ([]metadata.PartitionSt
 func newPartition(im *metadata.Image, replicas []int32) metadata.PartitionState {
 	p := metadata.PartitionState{Replicas: replicas, Leader: metadata.NoLeader}
 	for _, id := range replicas {
-		if b := im.Broker(id); b != nil && !b.Fenced {
+		if inService(im, id) {
 			p.ISR = append(p.ISR, id)
 		}
 	}

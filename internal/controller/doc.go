@@ -29,6 +29,8 @@
 //	configs.go        IncrementalAlterConfigs and AlterConfigs
 //	elect.go          ElectLeaders
 //	run.go            what the controller does by itself
+//	isr.go            what leaders propose for their ISR; ChangeIsr
+//	failover.go       who leaves the ISR and who leads when a broker comes, goes or stops: pure decisions
 //	brokers.go        registration, fencing, producer id blocks
 //	session.go        the pure core of the brokers' sessions: who is fenced, and when
 //	sessions.go       Sessions, their owner

@@ -92,7 +92,7 @@ func (c *Controller) elect(d *draft, kind Election, tp TopicPartition) error {
 
 // choose finds the leader that an election would make, or says why it makes none.
 func choose(im *metadata.Image, kind Election, p *metadata.Partition) (leader int32, unclean bool, err error) {
-	live := func(id int32) bool { b := im.Broker(id); return b != nil && !b.Fenced }
+	live := func(id int32) bool { return inService(im, id) }
 	if kind == ElectPreferred {
 		preferred := p.Replicas[0]
 		switch {
@@ -106,13 +106,17 @@ func choose(im *metadata.Image, kind Election, p *metadata.Partition) (leader in
 	if p.Leader != metadata.NoLeader {
 		return 0, false, refuse(ErrElectionNotNeeded, "Leader election not needed for topic partition.")
 	}
-	for _, from := range [...][]int32{p.ISR, p.ELR} {
-		if i := slices.IndexFunc(from, live); i >= 0 {
-			return from[i], false, nil
-		}
+	from := p.ISR
+	if len(from) == 0 {
+		from = p.ELR
 	}
-	if i := slices.IndexFunc(p.Replicas, live); i >= 0 {
-		return p.Replicas[i], true, nil
+	if i := slices.IndexFunc(from, live); i >= 0 {
+		return from[i], false, nil
+	}
+	for _, from := range [...][]int32{p.ELR, p.Replicas} { // the ELR first: it has all that was acknowledged before the ISR's members went on
+		if i := slices.IndexFunc(from, live); i >= 0 {
+			return from[i], true, nil
+		}
 	}
 	return 0, false, refuse(ErrEligibleLeadersNotUp, "Eligible topic partition leaders are not available.")
 }

@@ -26,6 +26,9 @@ var (
 	ErrStaleBrokerEpoch         = errors.New("stale broker epoch")
 	ErrDuplicateBroker          = errors.New("another broker is registered under this id")
 	ErrProducerIDsExhausted     = errors.New("producer ids are used up")
+	ErrStaleLeaderEpoch         = errors.New("stale leader epoch")
+	ErrStalePartitionEpoch      = errors.New("stale partition epoch")
+	ErrIneligibleReplica        = errors.New("replica may not join the ISR")
 	ErrBrokerHoldsReplicas      = errors.New("broker holds replicas")
 )
 
@@ -39,6 +42,12 @@ func (r *Refusal) Error() string { return r.Message }
 
 // Unwrap returns the reason, one of this package's sentinels.
 func (r *Refusal) Unwrap() error { return r.Reason }
+
+// isRefusal tells a refusal from what the log itself returns.
+func isRefusal(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
+}
 
 func refuse(reason error, format string, args ...any) error {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}

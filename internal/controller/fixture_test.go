@@ -59,6 +59,12 @@ func (l *memoryLog) Propose(_ context.Context, p metalog.Proposal) (int64, error
 func cluster(t testing.TB, brokers int, static map[string]string) (*Controller, *memoryLog) {
 	t.Helper()
 	log := &memoryLog{im: metadata.Empty()}
+	return clusterOn(t, log, brokers, static), log
+}
+
+// clusterOn is cluster over a log that may have something in it.
+func clusterOn(t testing.TB, log *memoryLog, brokers int, static map[string]string) *Controller {
+	t.Helper()
 	c := New(Options{Log: log, NodeID: 1, Static: static, Now: func() time.Time { return time.UnixMilli(1000) }})
 	for id := range int32(brokers) {
 		_, err := c.RegisterBroker(t.Context(), Registration{BrokerID: id + 1, Incarnation: uuid.New(), DiskID: uuid.UUID{byte(id + 1)},
@@ -67,7 +73,7 @@ func cluster(t testing.TB, brokers int, static map[string]string) (*Controller, 
 			t.Fatal(err)
 		}
 	}
-	return c, log
+	return c
 }
 
 func topic(name string, partitions, replicas int32, configs ...string) NewTopic {

@@ -14,7 +14,7 @@ func Layers(im *metadata.Image, static map[string]string, broker int32, topic st
 		Broker:  im.Config(metadata.ResourceBroker, strconv.Itoa(int(broker))),
 		Default: im.Config(metadata.ResourceBroker, ""),
 		Static:  static,
-		Auto:    autoDefaults(im.BrokerCount()),
+		Auto:    autoDefaults(max(im.BrokerCount(), len(im.Cluster().Founders))),
 	}
 	if topic != "" {
 		l.Topic = im.Config(metadata.ResourceTopic, topic)
@@ -22,13 +22,10 @@ func Layers(im *metadata.Image, static map[string]string, broker int32, topic st
 	return l
 }
 
-// MaxReplicas is how many replicas of a partition this version keeps.
-const MaxReplicas = 1
-
-// autoDefaults are the defaults that follow from the size of the cluster: three replicas of which two must have a record, as soon as
-// there are three brokers, within what this version can keep.
+// autoDefaults are the defaults that follow from the size of the cluster, the founders that have not registered yet included: three
+// replicas as soon as there are three brokers. How many of them must have a record is in the image; see RegisterBroker.
 func autoDefaults(brokers int) map[string]string {
-	switch brokers = min(brokers, MaxReplicas); {
+	switch {
 	case brokers >= 3:
 		return autoThree
 	case brokers == 2:
@@ -38,9 +35,9 @@ func autoDefaults(brokers int) map[string]string {
 }
 
 var (
-	autoOne   = map[string]string{config.DefaultReplicationFactor: "1", config.OffsetsTopicReplicationFactor: "1", config.MinInsyncReplicas: "1"}
-	autoTwo   = map[string]string{config.DefaultReplicationFactor: "2", config.OffsetsTopicReplicationFactor: "2", config.MinInsyncReplicas: "1"}
-	autoThree = map[string]string{config.DefaultReplicationFactor: "3", config.OffsetsTopicReplicationFactor: "3", config.MinInsyncReplicas: "2"}
+	autoOne   = map[string]string{config.DefaultReplicationFactor: "1", config.OffsetsTopicReplicationFactor: "1"}
+	autoTwo   = map[string]string{config.DefaultReplicationFactor: "2", config.OffsetsTopicReplicationFactor: "2"}
+	autoThree = map[string]string{config.DefaultReplicationFactor: "3", config.OffsetsTopicReplicationFactor: "3"}
 )
 
 func (c *Controller) layers(im *metadata.Image, topic string) config.Layers {

@@ -111,7 +111,7 @@ func TestCreateTopicsDefaults(t *testing.T) {
 		static               map[string]string
 		partitions, replicas int32
 	}{
-		{1, nil, 1, 1}, {2, nil, 1, min(2, MaxReplicas)}, {3, nil, 1, min(3, MaxReplicas)}, {5, nil, 1, min(3, MaxReplicas)},
+		{1, nil, 1, 1}, {2, nil, 1, 2}, {3, nil, 1, 3}, {5, nil, 1, 3},
 		{3, map[string]string{"num.partitions": "4", "default.replication.factor": "2"}, 4, 2},
 	}
 	for _, tt := range tests {
@@ -304,26 +304,64 @@ func TestLogErrorsAreTheRequests(t *testing.T) {
 	}
 }
 
-func TestReplicationFactorBound(t *testing.T) {
-	c, log := cluster(t, 3, map[string]string{"default.replication.factor": "3"})
-	c.limits.Replicas = 1
-	assigned := topic("assigned", Default, Default)
-	assigned.Assignment = []Assignment{{0, []int32{1, 2}}}
-	results, err := c.CreateTopics(t.Context(), []NewTopic{topic("two", 1, 2), assigned, topic("default", 3, Default)}, false)
+// Three founders have three replicas and a minimum of two from the first topic on, also while one of them has not come yet.
+func TestReplicationFactors(t *testing.T) {
+	founded := func(founders int32, brokers int) (*Controller, *memoryLog) {
+		ev := &metadata.ClusterFounded{ClusterID: "c"}
+		for id := range founders {
+			ev.Founders = append(ev.Founders, metadata.Voter{NodeID: id + 1, DiskID: uuid.UUID{byte(id + 1)}})
+		}
+		log := &memoryLog{im: metadata.Empty()}
+		apply(t, log, ev)
+		return clusterOn(t, log, brokers, nil), log
+	}
+	tests := []struct {
+		founders            int32
+		brokers             int
+		replicas            int32 // asked for
+		want                int   // 0: refused
+		cluster, min, group int   // min.insync.replicas of the cluster (0: none set), of the topic; replicas of the offsets topic
+	}{
+		{1, 1, Default, 1, 0, 1, 1}, {2, 2, Default, 2, 0, 1, 2}, {3, 3, Default, 3, 2, 2, 3}, {3, 2, Default, 0, 2, 0, 0}, {3, 2, 2, 2, 2, 2, 0},
+		{3, 3, 1, 1, 2, 1, 3}, {3, 3, 4, 0, 2, 0, 3}, {1, 3, Default, 3, 2, 2, 3}, {5, 5, Default, 3, 2, 2, 3},
+	}
+	for _, tt := range tests {
+		c, log := founded(tt.founders, tt.brokers)
+		results, err := c.CreateTopics(t.Context(), []NewTopic{topic("t", 1, tt.replicas)}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		im := log.Image()
+		if set := im.Config(metadata.ResourceBroker, "")["min.insync.replicas"]; set != map[int]string{0: "", 2: "2"}[tt.cluster] {
+			t.Errorf("%+v: min.insync.replicas of the cluster is %q", tt, set)
+		}
+		if tt.want == 0 {
+			expect(t, "more replicas than brokers", results[0].Err, ErrInvalidReplicationFactor)
+		} else if p := im.Topic("t").Partitions[0]; len(p.Replicas) != tt.want || len(p.ISR) != tt.want || MinISR(im, "t", tt.want) != tt.min {
+			t.Errorf("%+v: got %+v with a minimum of %d", tt, p, MinISR(im, "t", tt.want))
+		}
+		results, err = c.AutoCreateTopics(t.Context(), []string{metadata.OffsetsTopic})
+		if err != nil || tt.group == 0 != (results[0].Err != nil) || tt.group > 0 && results[0].ReplicationFactor != int32(tt.group) {
+			t.Errorf("%+v: offsets topic %+v, %v", tt, results, err)
+		}
+	}
+}
+
+// While one of three brokers is away topics can be made; it gets replicas, and is not in the ISR.
+func TestCreatingWhileABrokerIsAway(t *testing.T) {
+	c, log := cluster(t, 3, nil)
+	expect(t, "fence", c.FenceBroker(t.Context(), 2, log.Image().Broker(2).Epoch), nil)
+	mustCreate(t, c, topic("t", 6, 3))
+	for n, p := range log.Image().Topic("t").Partitions {
+		if len(p.Replicas) != 3 || len(p.ISR) != 2 || p.InISR(2) || !p.InISR(p.Leader) {
+			t.Errorf("t-%d is %+v", n, p)
+		}
+	}
+	expect(t, "resign", c.ResignBroker(t.Context(), 3, log.Image().Broker(3).Epoch), nil)
+	expect(t, "fence", c.FenceBroker(t.Context(), 1, log.Image().Broker(1).Epoch), nil)
+	results, err := c.CreateTopics(t.Context(), []NewTopic{topic("u", 1, 3)}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "two replicas", results[0].Err, ErrInvalidReplicationFactor)
-	expect(t, "two replicas assigned", results[1].Err, ErrInvalidReplicationFactor)
-	expect(t, "the default", results[2].Err, nil)
-	leaders := map[int32]bool{}
-	for _, p := range log.Image().Topic("default").Partitions {
-		leaders[p.Leader] = len(p.Replicas) == 1
-	}
-	if !leaders[1] || !leaders[2] || !leaders[3] {
-		t.Errorf("three partitions of one replica are led by %v", leaders)
-	}
-	if _, err := c.AutoCreateTopics(t.Context(), []string{metadata.OffsetsTopic}); err != nil || len(log.Image().Topic(metadata.OffsetsTopic).Partitions[0].Replicas) != 1 {
-		t.Errorf("the topic of groups: %v", err)
-	}
+	expect(t, "nobody could lead", results[0].Err, ErrInvalidReplicationFactor)
 }

@@ -31,6 +31,9 @@ func init() {
 		errorMapping{controller.ErrUnknownIncarnation, kerr.StaleBrokerEpoch},
 		errorMapping{controller.ErrDuplicateBroker, kerr.DuplicateBrokerRegistration},
 		errorMapping{controller.ErrProducerIDsExhausted, kerr.UnknownServerError},
+		errorMapping{controller.ErrStaleLeaderEpoch, kerr.FencedLeaderEpoch},
+		errorMapping{controller.ErrStalePartitionEpoch, kerr.InvalidUpdateVersion},
+		errorMapping{controller.ErrIneligibleReplica, kerr.IneligibleReplica},
 		errorMapping{controller.ErrBrokerHoldsReplicas, kerr.InvalidRequest},
 
 		errorMapping{metadata.ErrTopicName, kerr.InvalidTopicException},

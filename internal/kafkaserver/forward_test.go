@@ -126,7 +126,7 @@ func (n *trioNode) open(founders []metalog.Member) net.Listener {
 		t.Fatal(err)
 	}
 	replicas := replica.NewSet(replica.Options{NodeID: n.id, Incarnation: uuid.UUID{byte(n.id), 1}, Store: store, Logger: logger})
-	n.ctl = controller.New(controller.Options{Log: n.meta, NodeID: n.id, Limits: controller.Limits{Replicas: controller.MaxReplicas}})
+	n.ctl = controller.New(controller.Options{Log: n.meta, NodeID: n.id})
 	n.sessions = controller.NewSessions(controller.SessionsOptions{Controller: n.ctl})
 	n.meta.Subscribe(replicas.Apply)
 	n.meta.Subscribe(func(_, cur *metadata.Image, _ *metadata.Delta) {

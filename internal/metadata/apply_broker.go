@@ -29,11 +29,29 @@ func (e *BrokerRegistered) apply(b *Batch) error {
 	if old := b.broker(e.BrokerID); old != nil && e.BrokerEpoch <= old.Epoch {
 		return fmt.Errorf("broker epoch %d is not above %d", e.BrokerEpoch, old.Epoch)
 	}
+	if old := b.broker(e.BrokerID); old != nil && old.DiskID != e.DiskID {
+		if err := b.checkLeft(e.BrokerID); err != nil {
+			return err
+		}
+	}
 	if err := b.renewLeaderships(e.BrokerID); err != nil {
 		return err
 	}
 	b.setBroker(e.BrokerID, &Broker{ID: e.BrokerID, Epoch: e.BrokerEpoch, Incarnation: e.Incarnation, DiskID: e.DiskID,
 		Endpoints: slices.Clone(e.Endpoints), Rack: e.Rack, Fenced: e.Fenced})
+	return nil
+}
+
+// checkLeft refuses while the broker is in an ISR or ELR: what it had there is gone with its disk.
+func (b *Batch) checkLeft(id int32) error {
+	it := b.topics.root().Iterator()
+	for _, t, ok := it.Next(); ok; _, t, ok = it.Next() {
+		for n, p := range t.Partitions {
+			if p.InISR(id) || p.InELR(id) {
+				return fmt.Errorf("the disk is another one, and the broker is in the ISR or ELR of %s-%d", t.Name, n)
+			}
+		}
+	}
 	return nil
 }
 
@@ -76,6 +94,17 @@ func (b *Batch) fence(id int32, epoch int64, fenced bool) error {
 	next := *old
 	next.Fenced = fenced
 	b.setBroker(id, &next)
+	return nil
+}
+
+func (e *BrokerStopping) apply(b *Batch) error {
+	old, err := b.incarnation(e.BrokerID, e.BrokerEpoch)
+	if err != nil {
+		return err
+	}
+	next := *old
+	next.Stopping = true
+	b.setBroker(e.BrokerID, &next)
 	return nil
 }
 

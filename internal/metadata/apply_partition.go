@@ -111,8 +111,11 @@ func (e *SetLeader) apply(b *Batch) error {
 	if e.LeaderEpoch <= p.LeaderEpoch {
 		return fmt.Errorf("leader epoch %d is not above %d", e.LeaderEpoch, p.LeaderEpoch)
 	}
-	if e.Leader != NoLeader && !e.Unclean && !p.InISR(e.Leader) && !slices.Contains(p.ELR, e.Leader) {
-		return fmt.Errorf("leader %d is neither in the ISR %v nor in the ELR %v, and the election is not marked as unclean", e.Leader, p.ISR, p.ELR)
+	if err := b.checkElection(e, p); err != nil {
+		return err
+	}
+	if e.Unclean {
+		p.UncleanEpoch = e.LeaderEpoch
 	}
 	p.Leader, p.LeaderEpoch = e.Leader, e.LeaderEpoch
 	p.ISR, p.ELR = slices.Clone(e.ISR), slices.Clone(e.ELR)
@@ -120,6 +123,47 @@ func (e *SetLeader) apply(b *Batch) error {
 		return err
 	}
 	b.setPartition(t, e.Partition, p)
+	return nil
+}
+
+// checkElection holds what a leader must be, and that nobody comes into the ISR or ELR with it who might lack records.
+func (b *Batch) checkElection(e *SetLeader, p *Partition) error {
+	if e.Leader != NoLeader {
+		if broker := b.broker(e.Leader); broker == nil || broker.Fenced {
+			return fmt.Errorf("leader %d is not in service", e.Leader)
+		}
+	}
+	if e.Unclean {
+		if e.Leader == NoLeader || len(e.ISR) != 1 || len(e.ELR) != 0 {
+			return fmt.Errorf("an unclean election leaves the leader %d alone in the ISR, not %v with ELR %v", e.Leader, e.ISR, e.ELR)
+		}
+		return nil
+	}
+	if e.Leader != NoLeader && !p.InISR(e.Leader) {
+		if !p.InELR(e.Leader) {
+			return fmt.Errorf("leader %d is neither in the ISR %v nor in the ELR %v, and the election is not marked as unclean", e.Leader, p.ISR, p.ELR)
+		}
+		for _, id := range p.ISR { // in one event the last member may leave and an eligible replica follow it
+			if broker := b.broker(id); broker != nil && !broker.Fenced || slices.Contains(e.ISR, id) {
+				return fmt.Errorf("leader %d is of the ELR, and %d is in the ISR", e.Leader, id)
+			}
+		}
+	}
+	for _, id := range e.ISR {
+		if !p.InISR(id) && id != e.Leader {
+			return fmt.Errorf("broker %d comes into the ISR by an election", id)
+		}
+	}
+	return checkELR(e.ELR, p)
+}
+
+// checkELR refuses an eligible leader replica that was neither in the ISR nor eligible before.
+func checkELR(elr []int32, before *Partition) error {
+	for _, id := range elr {
+		if !before.InISR(id) && !before.InELR(id) {
+			return fmt.Errorf("broker %d comes into the ELR and was not in the ISR %v", id, before.ISR)
+		}
+	}
 	return nil
 }
 
@@ -137,7 +181,12 @@ func (e *UpdateIsr) apply(b *Batch) error {
 	for i, id := range e.ISR {
 		if broker := b.broker(id); broker == nil || broker.Epoch != e.BrokerEpochs[i] {
 			return fmt.Errorf("ISR member %d is not registered with broker epoch %d", id, e.BrokerEpochs[i])
+		} else if !p.InISR(id) && (broker.Fenced || broker.Stopping) {
+			return fmt.Errorf("broker %d is fenced or stopping and cannot join the ISR", id)
 		}
+	}
+	if err := checkELR(e.ELR, p); err != nil {
+		return err
 	}
 	p.ISR, p.ELR = slices.Clone(e.ISR), slices.Clone(e.ELR)
 	if err := p.check(); err != nil {

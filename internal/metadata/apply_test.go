@@ -127,11 +127,11 @@ func TestReassignmentByTheThreeWrites(t *testing.T) {
 }
 
 func TestRegistrationRenewsLeaderships(t *testing.T) {
-	im := mustApply(t, fixture(t), &BrokerRegistered{BrokerID: 1, BrokerEpoch: 50, Incarnation: idB, DiskID: idA})
+	im := mustApply(t, fixture(t), &BrokerRegistered{BrokerID: 1, BrokerEpoch: 50, Incarnation: idB, DiskID: uuid.UUID{1}})
 	if p := im.Topic("t").Partitions[0]; p.Leader != 1 || p.LeaderEpoch != 1 || p.PartitionEpoch != 1 {
 		t.Errorf("leader of a broker that came back: %+v", p)
 	}
-	im = mustApply(t, im, &BrokerRegistered{BrokerID: 2, BrokerEpoch: 50, Incarnation: idB, DiskID: idA})
+	im = mustApply(t, im, &BrokerRegistered{BrokerID: 2, BrokerEpoch: 50, Incarnation: idB, DiskID: uuid.UUID{2}})
 	if p := im.Topic("t").Partitions[0]; p.LeaderEpoch != 1 {
 		t.Errorf("a follower that came back raised the leader epoch: %+v", p)
 	}

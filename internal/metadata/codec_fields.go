@@ -25,6 +25,7 @@ func (e *BrokerRegistered) appendFields(w *jsonWriter) {
 
 func (e *BrokerFenced) appendFields(w *jsonWriter)   { appendBrokerEpoch(w, e.BrokerID, e.BrokerEpoch) }
 func (e *BrokerUnfenced) appendFields(w *jsonWriter) { appendBrokerEpoch(w, e.BrokerID, e.BrokerEpoch) }
+func (e *BrokerStopping) appendFields(w *jsonWriter) { appendBrokerEpoch(w, e.BrokerID, e.BrokerEpoch) }
 func (e *BrokerUnregistered) appendFields(w *jsonWriter) {
 	appendBrokerEpoch(w, e.BrokerID, e.BrokerEpoch)
 }

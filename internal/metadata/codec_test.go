@@ -22,7 +22,7 @@ func samples() []Event {
 		&ClusterFounded{ClusterID: "c", MetadataVersion: 1, Features: map[string]int16{"f": 2, "a": 1}, Founders: voters, TimestampMs: 5},
 		&VotersChanged{Voters: voters},
 		&BrokerRegistered{BrokerID: 1, BrokerEpoch: 2, Incarnation: idA, DiskID: idB, Endpoints: []Endpoint{{"kafka", "h", 1}}, Rack: "r", Fenced: true},
-		&BrokerFenced{1, 2}, &BrokerUnfenced{1, 2}, &BrokerUnregistered{1, 2},
+		&BrokerFenced{1, 2}, &BrokerUnfenced{1, 2}, &BrokerStopping{1, 2}, &BrokerUnregistered{1, 2},
 		&TopicCreated{Name: "t", TopicID: idA, Internal: true, TimestampMs: 3, Partitions: states, Configs: map[string]string{"b": "\"\\\x01é", "a": ""}},
 		&TopicDeleted{"t", idA, 4},
 		&TombstonesPurged{[]uuid.UUID{idA, idB}},

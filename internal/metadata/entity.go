@@ -46,6 +46,8 @@ type Broker struct {
 	Rack string `json:"rack,omitempty"`
 	// Fenced brokers lead nothing and count as down.
 	Fenced bool `json:"fenced,omitempty"`
+	// Stopping: the process is about to end. It is not elected and joins no ISR any more. The next registration clears it.
+	Stopping bool `json:"stopping,omitempty"`
 
 	hash Hash
 }
@@ -72,12 +74,18 @@ type Partition struct {
 	Leader         int32 `json:"leader"`
 	LeaderEpoch    int32 `json:"leaderEpoch"`
 	PartitionEpoch int32 `json:"partitionEpoch"`
+	// UncleanEpoch is the leader epoch of the last unclean election, 0 for none. A replica may truncate below its own high watermark only
+	// on the way to this epoch: there it was ordered.
+	UncleanEpoch int32 `json:"unclean,omitempty"`
 
 	hash Hash
 }
 
 // InISR reports whether the broker is an in-sync replica.
 func (p *Partition) InISR(broker int32) bool { return slices.Contains(p.ISR, broker) }
+
+// InELR reports whether the broker is an eligible leader replica.
+func (p *Partition) InELR(broker int32) bool { return slices.Contains(p.ELR, broker) }
 
 // HasReplica reports whether the broker holds a replica.
 func (p *Partition) HasReplica(broker int32) bool { return slices.Contains(p.Replicas, broker) }

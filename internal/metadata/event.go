@@ -38,7 +38,8 @@ type VotersChanged struct {
 }
 
 // BrokerRegistered makes a new incarnation of a broker known, fenced or not. Partitions that it led keep it as leader under a new
-// leader epoch: an incarnation never continues an epoch of the one before.
+// leader epoch: an incarnation never continues an epoch of the one before. With the disk it had before it stays in the ISR and ELR; with
+// another it must have left both, by events before this one.
 type BrokerRegistered struct {
 	BrokerID int32 `json:"brokerId"`
 	// BrokerEpoch is above every earlier one of this broker; the controller takes the event's offset.
@@ -58,6 +59,13 @@ type BrokerFenced struct {
 
 // BrokerUnfenced puts a broker back in service.
 type BrokerUnfenced struct {
+	BrokerID    int32 `json:"brokerId"`
+	BrokerEpoch int64 `json:"brokerEpoch"`
+}
+
+// BrokerStopping says that a broker's process is about to end: what it led is moved by SetLeader events of the same commit, and it is not
+// elected again before its next registration.
+type BrokerStopping struct {
 	BrokerID    int32 `json:"brokerId"`
 	BrokerEpoch int64 `json:"brokerEpoch"`
 }
@@ -117,7 +125,8 @@ type AssignPartition struct {
 	PartitionEpoch int32 `json:"partitionEpoch"`
 }
 
-// SetLeader begins a leader epoch, with the ISR and ELR the leader starts from.
+// SetLeader begins a leader epoch, with the ISR and ELR the leader starts from. The leader was in the ISR, or in the ELR when nobody
+// of the ISR is left, and is in service; nobody else comes into the ISR, and nobody who was in neither comes into the ELR.
 type SetLeader struct {
 	Name      string    `json:"name"`
 	TopicID   uuid.UUID `json:"topicId"`
@@ -128,11 +137,11 @@ type SetLeader struct {
 	// LeaderEpoch is above the partition's, PartitionEpoch one above.
 	LeaderEpoch    int32 `json:"leaderEpoch"`
 	PartitionEpoch int32 `json:"partitionEpoch"`
-	// Unclean records that the leader was in neither the ISR nor the ELR: records may be lost.
+	// Unclean records that the leader was in neither the ISR nor the ELR: records may be lost. The ISR is the leader alone.
 	Unclean bool `json:"unclean"`
 }
 
-// UpdateIsr replaces the ISR and ELR within a leader epoch.
+// UpdateIsr replaces the ISR and ELR within a leader epoch. Who comes into the ISR is in service; who comes into the ELR was in the ISR.
 type UpdateIsr struct {
 	Name      string    `json:"name"`
 	TopicID   uuid.UUID `json:"topicId"`
@@ -177,6 +186,7 @@ func init() {
 	register[BrokerRegistered]()
 	register[BrokerFenced]()
 	register[BrokerUnfenced]()
+	register[BrokerStopping]()
 	register[BrokerUnregistered]()
 	register[TopicCreated]()
 	register[TopicDeleted]()
@@ -208,6 +218,7 @@ func (*VotersChanged) Type() string        { return "VotersChanged" }
 func (*BrokerRegistered) Type() string     { return "BrokerRegistered" }
 func (*BrokerFenced) Type() string         { return "BrokerFenced" }
 func (*BrokerUnfenced) Type() string       { return "BrokerUnfenced" }
+func (*BrokerStopping) Type() string       { return "BrokerStopping" }
 func (*BrokerUnregistered) Type() string   { return "BrokerUnregistered" }
 func (*TopicCreated) Type() string         { return "TopicCreated" }
 func (*TopicDeleted) Type() string         { return "TopicDeleted" }
@@ -224,6 +235,7 @@ func (*VotersChanged) Version() int        { return 1 }
 func (*BrokerRegistered) Version() int     { return 1 }
 func (*BrokerFenced) Version() int         { return 1 }
 func (*BrokerUnfenced) Version() int       { return 1 }
+func (*BrokerStopping) Version() int       { return 1 }
 func (*BrokerUnregistered) Version() int   { return 1 }
 func (*TopicCreated) Version() int         { return 1 }
 func (*TopicDeleted) Version() int         { return 1 }
@@ -240,6 +252,7 @@ func (*VotersChanged) Key() string          { return keyVoters }
 func (e *BrokerRegistered) Key() string     { return brokerKey(e.BrokerID) }
 func (e *BrokerFenced) Key() string         { return brokerKey(e.BrokerID) }
 func (e *BrokerUnfenced) Key() string       { return brokerKey(e.BrokerID) }
+func (e *BrokerStopping) Key() string       { return brokerKey(e.BrokerID) }
 func (e *BrokerUnregistered) Key() string   { return brokerKey(e.BrokerID) }
 func (e *TopicCreated) Key() string         { return topicKey(e.Name) }
 func (e *TopicDeleted) Key() string         { return topicKey(e.Name) }

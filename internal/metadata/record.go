@@ -46,6 +46,9 @@ func (b *Broker) entity() record {
 		objects(w, "endpoints", b.Endpoints, appendEndpoint)
 		w.str("rack", b.Rack)
 		w.bool("fenced", b.Fenced)
+		if b.Stopping { // written only where it is set: as builds before it did, so that all hash alike
+			w.bool("stopping", true)
+		}
 	})
 }
 
@@ -88,6 +91,9 @@ func (p *Partition) entity(topic string, n int32) record {
 	w.int("leader", int64(p.Leader))
 	w.int("leaderEpoch", int64(p.LeaderEpoch))
 	w.int("partitionEpoch", int64(p.PartitionEpoch))
+	if p.UncleanEpoch != 0 { // as with Broker.Stopping
+		w.int("unclean", int64(p.UncleanEpoch))
+	}
 	key := make([]byte, 0, 32)
 	key = append(append(append(key, "partition/"...), topic...), '/')
 	return record{string(strconv.AppendInt(key, int64(n), 10)), append(w.buf, '}')}

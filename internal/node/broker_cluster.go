@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/chronik-io/chronik/internal/controller"
 	"github.com/chronik-io/chronik/internal/kafkaserver"
 	"github.com/chronik-io/chronik/internal/peer"
 )
@@ -79,6 +78,3 @@ func (b *broker) handOver(reason string) {
 func (n *Node) fencedAtFirst() bool {
 	return len(n.genesis.Founders) > 1 || n.meta.Image().BrokerCount() > 1
 }
-
-// clusterLimits bound what the cluster holds.
-func clusterLimits() controller.Limits { return controller.Limits{Replicas: controller.MaxReplicas} }

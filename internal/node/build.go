@@ -101,7 +101,7 @@ func (n *Node) ballot() metalog.Ballot { return metalog.Ballot{Member: n.self(),
 
 // build makes what works on the two logs and subscribes it to the metadata, in the order in which it has to see a change.
 func (n *Node) build(context.Context) error {
-	n.controller = controller.New(controller.Options{Log: n.meta, NodeID: n.id.NodeID, Static: n.static, Limits: clusterLimits(), Logger: n.logger})
+	n.controller = controller.New(controller.Options{Log: n.meta, NodeID: n.id.NodeID, Static: n.static, Logger: n.logger})
 	n.incarnation = controller.Incarnation(n.nonce)
 	n.replicas = replica.NewSet(replica.Options{
 		NodeID:      n.id.NodeID,
