@@ -122,21 +122,10 @@ func New(d Deps, l Limits) (*Server, error) {
 	s.fetchMax, s.sessions.max = given(config.FetchMaxBytes), int(given(config.FetchSessionSlots))
 	s.now.Store(time.Now().UnixNano())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if d.Store != nil {
-		if d.Replicas != nil {
-			d.Replicas.DeferWakes()
-		}
-		d.Store.OnTold(s.told)
+	if d.Replicas != nil { // produce responses leave together when a commit, or an ack of a follower, has been told to all
+		d.Replicas.OnCommitted(s.ready.flush)
 	}
 	return s, nil
-}
-
-// told is called when a commit has been told to all: fetches wake up, and produce responses leave.
-func (s *Server) told() {
-	if s.deps.Replicas != nil {
-		s.deps.Replicas.Told()
-	}
-	s.ready.flush()
 }
 
 // Serve accepts connections on all listeners until Shutdown (then it returns ErrServerClosed) or until one of them fails.

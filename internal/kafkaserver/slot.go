@@ -2,6 +2,7 @@ package kafkaserver
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -327,18 +328,30 @@ func (w *responder) outstanding() int {
 	return w.slots.len() + len(w.out)
 }
 
-// readyConns are the connections that a commit has made ready to send. Only the WAL's completion goroutine uses them.
+// readyConns are the connections that a commit, or an ack of a follower, has made ready to send.
 type readyConns struct {
-	list []*responder // each has writing set
+	mu    sync.Mutex   // guards both
+	list  []*responder // each has writing set
+	spare []*responder
 }
 
-func (r *readyConns) add(w *responder) { r.list = append(r.list, w) }
+func (r *readyConns) add(w *responder) {
+	r.mu.Lock()
+	r.list = append(r.list, w)
+	r.mu.Unlock()
+}
 
 // flush sends what is ready. It never blocks.
 func (r *readyConns) flush() {
-	for i, w := range r.list {
+	r.mu.Lock()
+	list := r.list
+	r.list, r.spare = r.spare[:0], nil
+	r.mu.Unlock()
+	for _, w := range list {
 		w.flush(false)
-		r.list[i] = nil
 	}
-	r.list = r.list[:0]
+	clear(list)
+	r.mu.Lock()
+	r.spare = list[:0]
+	r.mu.Unlock()
 }

@@ -35,6 +35,7 @@ var siblings = map[string][]string{
 	"membership":  {"metadata", "metalog"},
 	"placement":   {"metadata"},
 	"controller":  {"metadata", "metalog", "placement"},
+	"replica":     {"peer"},
 	"node":        {"kafkaserver"},
 	"ctl":         {"cli", "metaclient"},
 	"bench":       {"cli", "metaclient"},

@@ -108,6 +108,9 @@ func (n *Node) build(context.Context) error {
 		Incarnation: n.incarnation,
 		Store:       n.store,
 		Settings:    n.topicSetting,
+		Open:        n.mesh.Open,
+		ChangeISR:   n.changeISR,
+		Fatal:       n.fatal,
 		Logger:      n.logger,
 	})
 	n.groups = group.New(n.groupConfig(), groupLog{n.meta, n.replicas, n.store})
@@ -130,6 +133,7 @@ func (n *Node) startMetadata(ctx context.Context) error {
 		return fmt.Errorf("load replicas: %w", err)
 	}
 	n.meta.Start()
+	n.replicate()
 	n.join()
 	if n.members == nil {
 		if err := n.startElection(); err != nil {

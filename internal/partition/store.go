@@ -307,6 +307,13 @@ func (s *Store) Admit(n int) error {
 // OnTold sets the one function that is called on the WAL's completion goroutine after the OnDurable hooks of each commit.
 func (s *Store) OnTold(fn func()) { s.wal.OnTold(fn) }
 
+// LastSeq is the newest commit of the node WAL that holds anything appended so far; DurableSeq the newest that is synced. What was appended
+// before a call of LastSeq is durable when DurableSeq has reached it.
+func (s *Store) LastSeq() uint64 { return s.wal.LastSeq() }
+
+// DurableSeq is the newest synced commit of the node WAL.
+func (s *Store) DurableSeq() uint64 { return s.wal.DurableSeq() }
+
 // Usage is the space of the node WAL.
 func (s *Store) Usage() wal.Usage { return s.wal.Usage() }
 

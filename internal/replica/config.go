@@ -10,8 +10,7 @@ import (
 
 // TopicSettings is what a replica needs of its topic's settings.
 type TopicSettings struct {
-	Log               partition.LogConfig
-	MinInsyncReplicas int
+	Log partition.LogConfig
 }
 
 // Settings looks up the value of a topic setting by its name in Kafka, the topic's own or the broker's default; "" where there is none.
@@ -20,7 +19,7 @@ type Settings func(im *metadata.Image, topic, name string) string
 
 // topicSettings reads a topic's settings. Values that do not parse, which the controller refuses, leave the default.
 func topicSettings(lookup Settings, im *metadata.Image, topic string) TopicSettings {
-	s := TopicSettings{Log: partition.DefaultLogConfig(), MinInsyncReplicas: 1}
+	s := TopicSettings{Log: partition.DefaultLogConfig()}
 	c := &s.Log
 	number := func(name string, set func(int64)) {
 		if v, err := strconv.ParseInt(lookup(im, topic, name), 10, 64); err == nil {
@@ -36,7 +35,6 @@ func topicSettings(lookup Settings, im *metadata.Image, topic string) TopicSetti
 	number("message.timestamp.before.max.ms", func(v int64) { c.TimestampBeforeMaxMs = v })
 	number("message.timestamp.after.max.ms", func(v int64) { c.TimestampAfterMaxMs = v })
 	number("producer.id.expiration.ms", func(v int64) { c.ProducerExpirationMs = v })
-	number("min.insync.replicas", func(v int64) { s.MinInsyncReplicas = int(v) })
 	c.LogAppendTime = lookup(im, topic, "message.timestamp.type") == "LogAppendTime"
 	if policy := lookup(im, topic, "cleanup.policy"); policy != "" {
 		c.Compact = strings.Contains(policy, "compact")

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/partition"
 	"github.com/chronik-io/chronik/internal/recordbatch"
 )
@@ -43,16 +42,19 @@ type Replica struct {
 	epoch       atomic.Int32 // leader epoch of the image
 	leader      atomic.Int32 // broker id, or metadata.NoLeader
 	leads       atomic.Bool  // this node leads in epoch
-	uncommitted atomic.Bool  // leader whose high watermark is below epochStart
-	epochStart  int64        // log end when this node began to lead; set before leads
+	uncommitted atomic.Bool  // leader whose high watermark is below where its epoch began
+	links       atomic.Pointer[[]*link]
 
-	mu      sync.Mutex // guards the rest
-	state   *metadata.Partition
-	minISR  int
-	dropped bool
-	all     waitQueue   // acks=all: wait for the high watermark
-	own     waitQueue   // acks=1: wait for the own durable end
-	watches *fetchWatch // fetches that wait
+	receiving sync.Mutex // held while a push is taken; before mu in the lock order
+
+	mu        sync.Mutex // guards the rest
+	view      *View
+	leading   *LeaderCore   // while the view names this node as leader
+	following *FollowerCore // else
+	dropped   bool
+	all       waitQueue   // acks=all: wait for the high watermark
+	own       waitQueue   // acks=1: wait for the own durable end
+	watches   *fetchWatch // fetches that wait
 }
 
 // ID names the partition.
@@ -123,8 +125,11 @@ func (r *Replica) Append(batch []byte, info recordbatch.Info, nowMs int64, acksA
 		return partition.AppendResult{}, epoch, ErrNotEnoughReplicas
 	}
 	res, err := r.log.Append(batch, partition.AppendOptions{Info: info, LeaderEpoch: epoch, NowMs: nowMs})
-	if errors.Is(err, partition.ErrStaleLeaderEpoch) || errors.Is(err, partition.ErrDropped) {
+	switch {
+	case errors.Is(err, partition.ErrStaleLeaderEpoch) || errors.Is(err, partition.ErrDropped):
 		err = fmt.Errorf("%w: %w", ErrNotLeader, err)
+	case err == nil:
+		r.markLinks()
 	}
 	return res, epoch, err
 }
@@ -133,8 +138,10 @@ func (r *Replica) Append(batch []byte, info recordbatch.Info, nowMs int64, acksA
 func (r *Replica) enoughISR() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.state.ISR) >= min(r.minISR, len(r.state.Replicas))
+	return r.enoughLocked()
 }
+
+func (r *Replica) enoughLocked() bool { return r.view != nil && len(r.view.ISR) >= r.view.MinISR }
 
 // Await calls w.Done when everything below end, appended in epoch, is committed (all), or durable here (not all), or will not be. It
 // does not wait longer than until deadlineMs, Unix time.
@@ -152,6 +159,11 @@ func (r *Replica) Await(w *Waiter, epoch int32, end int64, all bool, deadlineMs 
 	if reached >= end {
 		r.mu.Unlock()
 		finish(w, nil)
+		return
+	}
+	if all && !r.enoughLocked() {
+		r.mu.Unlock()
+		finish(w, ErrNotEnoughReplicasAfterAppend)
 		return
 	}
 	w.end, w.deadlineMs = end, deadlineMs
@@ -181,6 +193,7 @@ func (r *Replica) AppendInternal(batch []byte, epoch int32, done func(error)) er
 	if err != nil {
 		return fmt.Errorf("append to %s-%d: %w", r.topic, r.id.Partition, err)
 	}
+	r.markLinks()
 	w := &Waiter{Done: DoneFunc(func(_ *Waiter, err error) { done(err) })}
 	r.Await(w, epoch, res.LastOffset+1, true, now+r.set.o.InternalTimeout.Milliseconds())
 	return nil
@@ -252,45 +265,16 @@ func (r *Replica) AdvanceStart(offset int64) (int64, error) {
 // durable is the log's hook: everything below end is on this node's disk. It runs on the WAL's completion goroutine.
 func (r *Replica) durable(end int64) {
 	r.mu.Lock()
-	if !r.leads.Load() {
+	if r.leading == nil || !r.leads.Load() {
 		r.mu.Unlock()
 		return
 	}
+	r.leading.Durable(end)
 	own := r.own.takeUpTo(end)
-	all, moved := r.commitLocked(end)
-	switch {
-	case !moved:
-	case r.set.wakes.defers.Load():
-		for n := r.watches; n != nil; n = n.next {
-			r.set.wakes.add(n.w)
-		}
-	default:
-		r.wakeLocked()
-	}
+	all := r.advanceLocked()
 	r.mu.Unlock()
 	finishIn(own, nil, true)
 	finishIn(all, nil, true)
-}
-
-// commitLocked raises the high watermark as far as the ISR allows and takes the waiters that it passes.
-func (r *Replica) commitLocked(durableEnd int64) (*Waiter, bool) {
-	hw, ok := r.committed(durableEnd)
-	if !ok || hw <= r.log.HighWatermark() {
-		return nil, false
-	}
-	r.log.SetHighWatermark(hw)
-	if r.uncommitted.Load() && hw >= r.epochStart {
-		r.uncommitted.Store(false)
-	}
-	return r.all.takeUpTo(hw), true
-}
-
-// committed is the smallest durable end over the ISR; false when it is not known. While the ISR is this node alone that is its own end.
-func (r *Replica) committed(durableEnd int64) (int64, bool) {
-	if len(r.state.ISR) != 1 || r.state.ISR[0] != r.set.o.NodeID || min(r.minISR, len(r.state.Replicas)) > 1 {
-		return 0, false
-	}
-	return durableEnd, true
 }
 
 func (r *Replica) watch(n *fetchWatch) {
@@ -323,47 +307,70 @@ func (r *Replica) wakeLocked() {
 }
 
 // update takes over the partition's state from a new image. leads says whether this node may lead now.
-func (r *Replica) update(state *metadata.Partition, minISR int, leads bool) error {
+func (r *Replica) update(v *View, leads bool) error {
 	r.mu.Lock()
-	changed := r.epoch.Load() != state.LeaderEpoch || r.leads.Load() != leads
-	var lost *Waiter
-	var lostOwn *Waiter
+	old := r.view
+	newEpoch := old == nil || old.LeaderEpoch != v.LeaderEpoch || leaderOf(old) != v.Leader
+	changed := newEpoch || r.leads.Load() != leads
+	var lost, lostOwn *Waiter
 	if changed {
 		r.leads.Store(false) // appends of the old epoch end here
 		lost, lostOwn = r.all.takeAll(), r.own.takeAll()
 	}
-	r.state, r.minISR = state, minISR
-	r.leader.Store(state.Leader)
-	r.epoch.Store(state.LeaderEpoch)
+	r.view = v
+	r.leader.Store(v.Leader)
+	r.epoch.Store(v.LeaderEpoch)
 	r.mu.Unlock()
 	finish(lost, ErrNotLeader)
 	finish(lostOwn, ErrNotLeader)
 	if r.log == nil {
 		return nil
 	}
-	if changed && leads {
-		if err := r.lead(state.LeaderEpoch); err != nil {
-			return err
-		}
+	if err := r.takeRole(v, newEpoch, leads); err != nil {
+		return err
 	}
 	r.mu.Lock()
-	all, _ := r.commitLocked(r.log.DurableEnd())
+	var short *Waiter
+	all := r.advanceLocked()
+	if !r.enoughLocked() {
+		short = r.all.takeAll() // whether they will be committed is open
+	}
 	r.wakeLocked()
 	r.mu.Unlock()
 	finish(all, nil)
+	finish(short, ErrNotEnoughReplicasAfterAppend)
 	return nil
 }
 
-// lead begins to lead in epoch.
-func (r *Replica) lead(epoch int32) error {
-	if err := r.log.SetLeaderEpoch(epoch); err != nil {
-		return fmt.Errorf("lead %s-%d in epoch %d: %w", r.topic, r.id.Partition, epoch, err)
-	}
+// takeRole makes this node the leader or a follower, as the view says. A leader that is isolated keeps what it knows: in the same epoch it
+// goes on with it, proposals under way included.
+func (r *Replica) takeRole(v *View, newEpoch, leads bool) error {
+	self := r.set.o.NodeID
 	r.mu.Lock()
-	r.epochStart = r.log.End()
-	r.uncommitted.Store(r.log.HighWatermark() < r.epochStart)
-	r.leads.Store(true)
+	kept := !newEpoch && r.leading != nil && v.Leader == self
+	if kept {
+		now := r.set.nowMs()
+		r.leading.Follow(v, now)
+		r.connectAll(v, now)
+		r.leads.Store(leads)
+		r.markLinks()
+	}
 	r.mu.Unlock()
+	switch {
+	case kept:
+		return nil
+	case leads:
+		if err := r.begin(v); err != nil {
+			return fmt.Errorf("lead %s-%d in epoch %d: %w", r.topic, r.id.Partition, v.LeaderEpoch, err)
+		}
+	default:
+		if err := r.follow(v); err != nil {
+			return fmt.Errorf("follow %s-%d in epoch %d: %w", r.topic, r.id.Partition, v.LeaderEpoch, err)
+		}
+		if newEpoch {
+			r.set.announce(r, v)
+		}
+	}
 	return nil
 }
 
@@ -385,6 +392,8 @@ func (r *Replica) drop() {
 	r.mu.Lock()
 	r.leads.Store(false)
 	r.dropped = true
+	r.disconnectAll()
+	r.leading, r.following = nil, nil
 	all, own := r.all.takeAll(), r.own.takeAll()
 	r.wakeLocked()
 	r.mu.Unlock()

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/chronik-io/chronik/internal/controller"
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/peer"
 	"github.com/chronik-io/chronik/internal/uuid"
 )
 
@@ -24,6 +27,12 @@ type Options struct {
 	Incarnation uuid.UUID
 	Store       *partition.Store
 	Settings    Settings // [Kafka's defaults for every topic]
+	// Open dials a stream to another node; nil where there are none.
+	Open func(ctx context.Context, node int32, class peer.Class) (peer.Stream, error)
+	// ChangeISR gives proposals to the controller: an outcome for each, or an error if the outcome of all is unknown.
+	ChangeISR func(ctx context.Context, changes []controller.IsrChange) ([]error, error)
+	// Fatal ends the process: this node's data contradicts its leader's.
+	Fatal func(error)
 
 	InternalTimeout time.Duration // how long AppendInternal waits for the commit [5 s]
 	Now             func() time.Time
@@ -35,7 +44,18 @@ type Set struct {
 	o   Options
 	log *slog.Logger
 
-	wakes commitWakes
+	wakes   commitWakes
+	told    atomic.Pointer[func()] // OnCommitted
+	started time.Time
+	done    atomic.Bool   // Run is over
+	isr     chan struct{} // bound 1: somebody may join an ISR
+	taking  atomic.Bool   // the image shows this incarnation: pushes may be taken
+
+	peersMu   sync.Mutex // guards the four below; after Replica.mu in the lock order
+	senders   map[int32]*sender
+	receivers map[*receiver]struct{}
+	sending   sync.WaitGroup
+	sendCtx   context.Context // nil before Run
 
 	mu     sync.RWMutex // guards the rest
 	topics map[uuid.UUID]*topicReplicas
@@ -71,7 +91,13 @@ func NewSet(o Options) *Set {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Set{o: o, log: o.Logger, topics: map[uuid.UUID]*topicReplicas{}, wake: make(chan struct{}, 1)}
+	if o.Fatal == nil {
+		o.Fatal = func(err error) { panic(err) }
+	}
+	s := &Set{o: o, log: o.Logger, topics: map[uuid.UUID]*topicReplicas{}, wake: make(chan struct{}, 1), started: time.Now(),
+		isr: make(chan struct{}, 1), senders: map[int32]*sender{}, receivers: map[*receiver]struct{}{}}
+	o.Store.OnTold(s.storeTold)
+	return s
 }
 
 // Get returns this node's replica of a partition, nil if it has none.
@@ -106,7 +132,7 @@ func (s *Set) Load(im *metadata.Image) error {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.image = im
-	s.registered = s.isRegistered(im)
+	s.setRegistered(s.isRegistered(im))
 	for t := range im.Topics() {
 		if err := s.updateTopic(im, t); err != nil {
 			return err
@@ -139,11 +165,17 @@ func (s *Set) Apply(_, cur *metadata.Image, d *metadata.Delta) {
 		s.dropTopic(t)
 	}
 	if registered := s.isRegistered(cur); registered != s.registered {
-		s.registered = registered
+		s.setRegistered(registered)
 		s.updateAll(cur)
 		if registered {
 			s.sweepLogs(cur)
 		}
+		s.pokeSenders()
+		return
+	}
+	if len(d.Brokers) > 0 { // incarnations, and who is away, are part of every view
+		s.updateAll(cur)
+		s.pokeSenders()
 		return
 	}
 	touched := map[uuid.UUID]*metadata.Topic{}
@@ -236,7 +268,7 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 			continue
 		}
 		if r == nil {
-			r = &Replica{id: partition.ID{Topic: t.ID, Partition: int32(n)}, topic: t.Name, set: s, state: p}
+			r = &Replica{id: partition.ID{Topic: t.ID, Partition: int32(n)}, topic: t.Name, set: s}
 			r.leader.Store(metadata.NoLeader)
 			r.epoch.Store(-1)
 		}
@@ -247,7 +279,7 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 			r.log.SetConfig(settings.Log)
 		}
 		leads := s.registered && !s.isolated && p.Leader == s.o.NodeID
-		if err := r.update(p, settings.MinInsyncReplicas, leads); err != nil {
+		if err := r.update(NewView(im, t.Name, p), leads); err != nil {
 			errs = append(errs, err)
 		}
 		next.partitions[n] = r
@@ -280,7 +312,7 @@ func (r *Replica) open(p *metadata.Partition, c partition.LogConfig, errs *[]err
 			return r
 		}
 	}
-	opened := &Replica{id: r.id, topic: r.topic, set: r.set, state: p, log: l}
+	opened := &Replica{id: r.id, topic: r.topic, set: r.set, log: l}
 	opened.leader.Store(metadata.NoLeader)
 	opened.epoch.Store(-1)
 	l.OnDurable(opened.durable)
@@ -314,13 +346,19 @@ func (s *Set) queueDrop(id partition.ID) {
 	}
 }
 
-// Run drops logs and ends waits that take too long, until ctx is done.
+// Run pushes to followers, looks after the ISRs, drops logs and ends waits that take too long, until ctx is done.
 func (s *Set) Run(ctx context.Context) error {
+	s.startSenders(ctx)
+	var isr sync.WaitGroup
+	isr.Go(func() { s.runISR(ctx) })
 	t := time.NewTicker(sweepPeriod)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			s.done.Store(true)
+			isr.Wait()
+			s.sending.Wait()
 			return nil
 		case <-s.wake:
 			s.dropQueued(ctx)

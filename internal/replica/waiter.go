@@ -2,7 +2,6 @@ package replica
 
 import (
 	"sync"
-	"sync/atomic"
 )
 
 // Waiter waits for a record to be committed. It is embedded in what the caller keeps per request, so that waiting allocates nothing.
@@ -186,8 +185,6 @@ func (w *FetchWaiter) wake() {
 // commitWakes are the fetches to be woken when all partitions of a commit have moved on, so that one that watches many of them is woken
 // once and finds everything.
 type commitWakes struct {
-	defers atomic.Bool // somebody calls Told after each commit
-
 	mu      sync.Mutex // guards waiters; after Replica.mu in the lock order
 	waiters []*FetchWaiter
 }
@@ -212,9 +209,15 @@ func (c *commitWakes) flush() {
 	c.waiters = c.waiters[:0]
 }
 
-// DeferWakes makes fetches wait for Told before they are woken by a commit. The caller promises to call Told after the OnDurable hooks of
-// each commit (partition.Store.OnTold).
-func (s *Set) DeferWakes() { s.wakes.defers.Store(true) }
+// OnCommitted sets the one function that is called after each commit of the WAL and each ack of a follower, when all waiters of it have been
+// called, so that what they caused (responses to clients) can leave together. It must not block for long, and may be called by several
+// goroutines at once.
+func (s *Set) OnCommitted(fn func()) { s.told.Store(&fn) }
 
-// Told wakes the fetches that the last commit has something for.
-func (s *Set) Told() { s.wakes.flush() }
+// committed tells that all waiters of a commit, or of an ack, have been called.
+func (s *Set) committed() {
+	s.wakes.flush()
+	if fn := s.told.Load(); fn != nil {
+		(*fn)()
+	}
+}

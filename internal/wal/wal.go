@@ -193,6 +193,13 @@ func (w *WAL) fatal(err error) {
 // DurableSeq returns the sequence of the last durable commit.
 func (w *WAL) DurableSeq() uint64 { return w.durable.Load() }
 
+// LastSeq returns the sequence of the newest commit, written or not: what was appended before the call is in it or in an older one.
+func (w *WAL) LastSeq() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nextSeq - 1 // an open commit has its sequence already
+}
+
 // Sync waits until everything appended before the call is durable.
 func (w *WAL) Sync(ctx context.Context) error {
 	w.mu.Lock()

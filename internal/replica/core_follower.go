@@ -1,0 +1,143 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrDiverged: a follower's log contradicts its leader's below what was acknowledged. The node must stop: whichever of the two is wrong,
+// going on would destroy the evidence.
+var ErrDiverged = errors.New("replica has diverged from its leader below what was acknowledged")
+
+// FollowerCore decides for a follower of one partition what it takes over from its leader. It is pure, as LeaderCore is.
+type FollowerCore struct {
+	self int32
+	view *View
+	log  Lineage
+	// verified is the end up to which the log is known to be the leader's of this epoch; -1 before the first push that fitted.
+	verified int64
+	bugs     Bugs
+}
+
+// NewFollowerCore begins to follow.
+func NewFollowerCore(self int32, v *View, log Lineage, bugs Bugs) *FollowerCore {
+	return &FollowerCore{self: self, view: v, log: log, verified: -1, bugs: bugs}
+}
+
+// Follow takes over a newer view. It reports whether the leader epoch is another one: acks that have not left are void then (R2).
+func (f *FollowerCore) Follow(v *View) (epochChanged bool) {
+	epochChanged = v.LeaderEpoch != f.view.LeaderEpoch
+	f.view = v
+	if epochChanged {
+		f.verified = -1
+	}
+	return epochChanged
+}
+
+// Push is the head of what a leader sends of one partition: batches follow it.
+type Push struct {
+	Leader      int32
+	LeaderNonce uint64 // boot nonce of the sender
+	LeaderEpoch int32
+	// PrevEpoch is the epoch of the record before Base; -1: not to be checked, Base is the leader's log start.
+	PrevEpoch     int32
+	Base          int64
+	HighWatermark int64
+	LogStart      int64
+	// Reset: nothing that the follower has is in the leader's log; it begins anew at Base.
+	Reset bool
+}
+
+// Check says whether a push fits; if not, what to answer. A push that fits is applied batch by batch with Place, then Verify.
+func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
+	v := f.view
+	if old := f.bugs&BugAcceptOldLeader != 0 && v.Leader != f.self && p.LeaderEpoch <= v.LeaderEpoch; !old {
+		m := v.member(p.Leader)
+		if v.Leader != p.Leader || v.LeaderEpoch != p.LeaderEpoch || v.Leader == f.self || m == nil || m.Nonce != p.LeaderNonce {
+			return false, f.refuse(true), nil
+		}
+	}
+	if p.Reset {
+		return true, Refusal{}, f.checkReset(p)
+	}
+	end := f.log.End()
+	switch {
+	case p.Base > end || p.Base < f.log.Start():
+		return false, f.refuse(false), nil
+	case p.PrevEpoch < 0 || p.Base == f.log.Start() || f.bugs&BugNoEpochCheck != 0:
+		return true, Refusal{}, nil
+	}
+	have := epochBefore(f.log, p.Base)
+	if have == p.PrevEpoch {
+		return true, Refusal{}, nil
+	}
+	r = f.refuse(false)
+	r.LastEpoch, r.End = have, p.Base
+	if have > p.PrevEpoch { // the leader never had these records: what may be common to both is of lower epochs
+		found, foundEnd := f.log.EpochEnd(p.PrevEpoch)
+		r.LastEpoch, r.End = found, max(min(foundEnd, p.Base), f.log.Start())
+	}
+	return false, r, nil
+}
+
+// refuse describes the own log.
+func (f *FollowerCore) refuse(notReady bool) Refusal {
+	end := f.log.End()
+	return Refusal{NotReady: notReady, LastEpoch: epochBefore(f.log, end), End: end, LogEnd: end}
+}
+
+// Ready describes the own log to the leader that the view shows.
+func (f *FollowerCore) Ready() Refusal { return f.refuse(false) }
+
+// checkReset holds that giving up the own log loses nothing that was acknowledged.
+func (f *FollowerCore) checkReset(p *Push) error {
+	end := f.log.End()
+	if end <= p.Base || !f.view.counts(f.self) || f.view.UncleanEpoch > epochBefore(f.log, end) {
+		return nil
+	}
+	return fmt.Errorf("leader %d in epoch %d has a log from %d on, this one ends at %d and is in sync: %w", p.Leader, p.LeaderEpoch, p.Base, end, ErrDiverged)
+}
+
+// Placement says what to do with a batch of a push.
+type Placement uint8
+
+// What is done with a batch.
+const (
+	PlaceAppend   Placement = iota + 1 // it follows the log's end
+	PlaceSkip                          // it is there
+	PlaceTruncate                      // cut the log to its base, then append: another epoch's records are there
+	PlaceUnclean                       // the same, below the own high watermark, as an unclean election has ordered
+)
+
+// Place says what to do with a batch at base of an epoch, in a push that fits. hw is the own high watermark.
+func (f *FollowerCore) Place(base int64, epoch int32, hw int64) (Placement, error) {
+	if base == f.log.End() {
+		return PlaceAppend, nil
+	}
+	have, ok := f.log.EpochAt(base)
+	switch {
+	case ok && have == epoch:
+		return PlaceSkip, nil
+	case !ok:
+		return 0, fmt.Errorf("batch at %d does not fit into a log of %d to %d: %w", base, f.log.Start(), f.log.End(), ErrDiverged)
+	case base < f.verified && f.bugs&BugTruncateBelowAcked == 0:
+		return 0, fmt.Errorf("record %d is of epoch %d here and of %d at the leader, in epoch %d verified to %d: %w", base, have, epoch, f.view.LeaderEpoch, f.verified, ErrDiverged)
+	case base >= hw:
+		return PlaceTruncate, nil
+	case f.view.UncleanEpoch > have:
+		return PlaceUnclean, nil
+	}
+	return 0, fmt.Errorf("record %d is of epoch %d here and of %d at the leader, below the high watermark %d: %w", base, have, epoch, hw, ErrDiverged)
+}
+
+// Verify takes note that the log up to end is the leader's, and returns the high watermark that the follower may take over.
+func (f *FollowerCore) Verify(p *Push, end int64) (hw int64) {
+	f.verified = max(f.verified, end)
+	if f.bugs&BugWaterMarkUnverified != 0 {
+		return min(p.HighWatermark, f.log.End())
+	}
+	return min(p.HighWatermark, f.verified)
+}
+
+// Verified is the end up to which the log is known to be the leader's; -1 if nothing is.
+func (f *FollowerCore) Verified() int64 { return f.verified }

@@ -1,0 +1,417 @@
+package replica
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/peer"
+)
+
+const (
+	// frameBytes is about how much goes into one frame; a larger batch goes alone.
+	frameBytes = 1 << 20
+	// turnBytes is how much of one partition goes into a frame while others wait.
+	turnBytes = 256 << 10
+	// markDelay bounds how long a new high watermark waits for records to travel with.
+	markDelay = 5 * time.Millisecond
+	// pingEvery keeps an idle stream known as alive; streamSilence ends one on which nothing comes back.
+	pingEvery     = 300 * time.Millisecond
+	streamSilence = 10 * time.Second
+	dialBackoff   = 20 * time.Millisecond
+	dialBackoffTo = time.Second
+)
+
+// link is what a leader keeps of one follower for pushing: the sender to its node and what the follower was last told.
+type link struct {
+	r      *Replica
+	s      *sender
+	queued atomic.Bool // in s.dirty
+	marked atomic.Bool // in s.marks
+
+	// Guarded by r.mu.
+	probe     bool  // push even if there is nothing new: the follower's end is not known
+	sentHW    int64 // what the follower was last told
+	sentStart int64
+}
+
+// mark says that the follower is to be pushed to.
+func (l *link) mark() {
+	if l.queued.CompareAndSwap(false, true) {
+		l.s.enqueue(l)
+	}
+}
+
+// markHW says that the high watermark has moved; records that are pushed soon carry it along.
+func (l *link) markHW() {
+	if l.marked.CompareAndSwap(false, true) {
+		l.s.enqueueMark(l)
+	}
+}
+
+// sender pushes what this node leads to the followers on one other node, over one stream.
+type sender struct {
+	set   *Set
+	node  int32
+	class peer.Class
+	wake  chan struct{} // bound 1
+	poked chan struct{} // bound 1: a reason to dial now
+
+	heardMs atomic.Int64 // when the follower's node last said anything on the stream
+
+	mu      sync.Mutex // guards the rest; after Replica.mu in the lock order
+	links   map[*Replica]*link
+	dirty   []*link
+	marks   []*link
+	session *session // nil while there is no stream
+}
+
+// session is one stream to one incarnation of the follower's node.
+type session struct {
+	brokerEpoch int64
+	window      SendWindow[*Replica]
+}
+
+func newSender(s *Set, node int32) *sender {
+	return &sender{set: s, node: node, class: peer.ClassLive, wake: make(chan struct{}, 1), poked: make(chan struct{}, 1), links: map[*Replica]*link{}}
+}
+
+func (s *sender) enqueue(l *link) {
+	s.mu.Lock()
+	s.dirty = append(s.dirty, l)
+	s.mu.Unlock()
+	poke(s.wake)
+}
+
+func (s *sender) enqueueMark(l *link) {
+	s.mu.Lock()
+	s.marks = append(s.marks, l)
+	s.mu.Unlock()
+	poke(s.wake)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// attach begins to push a replica that this node leads. r.mu is held.
+func (s *sender) attach(r *Replica, nowMs int64) *link {
+	l := &link{r: r, s: s, sentHW: -1, sentStart: -1}
+	s.mu.Lock()
+	s.links[r] = l
+	if x := s.session; x != nil {
+		r.leading.Connected(s.node, x.brokerEpoch, x.window.Current(), nowMs)
+		l.probe = true
+	}
+	s.mu.Unlock()
+	l.mark()
+	return l
+}
+
+// detach ends pushing a replica. r.mu is held.
+func (s *sender) detach(r *Replica) {
+	s.mu.Lock()
+	delete(s.links, r)
+	s.mu.Unlock()
+}
+
+// run keeps a stream to the node until ctx is done.
+func (s *sender) run(ctx context.Context) {
+	backoff := time.Duration(0)
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := s.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > time.Second {
+			backoff = 0
+		}
+		s.set.log.Debug("replication stream ended", "node", s.node, "class", s.class, "err", err)
+		backoff = min(max(2*backoff, dialBackoff), dialBackoffTo)
+		t := time.NewTimer(backoff/2 + rand.N(backoff/2))
+		select {
+		case <-t.C:
+		case <-s.poked:
+			backoff = 0
+			select {
+			case <-time.After(dialBackoff / 4):
+			case <-ctx.Done():
+			}
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+var errNotRegistered = errors.New("the node's process is not the registered one, as far as is known here")
+
+// once opens a stream and serves it to its end.
+func (s *sender) once(ctx context.Context) error {
+	stream, err := s.set.o.Open(ctx, s.node, s.class)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	epoch, ok := s.set.brokerEpoch(s.node, stream.Peer().Nonce)
+	if !ok {
+		return errNotRegistered
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = stream.Close() })
+	defer stop()
+	x := &session{brokerEpoch: epoch}
+	s.heardMs.Store(s.set.nowMs())
+	s.begin(x)
+	done := make(chan error, 1)
+	go func() {
+		err := s.readAnswers(stream, x)
+		cancel()
+		done <- err
+	}()
+	err = s.push(ctx, stream, x)
+	cancel()
+	_ = stream.Close()
+	err = errors.Join(err, <-done)
+	s.end(x)
+	return err
+}
+
+// begin makes a session current and connects all replicas to it.
+func (s *sender) begin(x *session) {
+	s.mu.Lock()
+	s.session = x
+	links := s.allLinks()
+	s.mu.Unlock()
+	for _, l := range links {
+		l.r.connect(l, x)
+		l.mark()
+	}
+}
+
+func (s *sender) end(x *session) {
+	s.mu.Lock()
+	if s.session == x {
+		s.session = nil
+	}
+	links := s.allLinks()
+	s.mu.Unlock()
+	for _, l := range links {
+		l.r.disconnect(l)
+	}
+}
+
+// allLinks lists the links. mu is held.
+func (s *sender) allLinks() []*link {
+	links := make([]*link, 0, len(s.links))
+	for _, l := range s.links {
+		links = append(links, l)
+	}
+	return links
+}
+
+// push writes what there is to push until the stream ends.
+func (s *sender) push(ctx context.Context, stream peer.Stream, x *session) error {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	marks := time.NewTimer(time.Hour)
+	defer marks.Stop()
+	waiting := false // for marks to be due
+	var links []*link
+	buf := make([]byte, 0, frameBytes+turnBytes)
+	for {
+		links = s.takeDirty(links[:0])
+		if len(links) == 0 {
+			if err := stream.Flush(); err != nil {
+				return err
+			}
+			if !waiting && s.hasMarks() {
+				waiting = true
+				marks.Reset(markDelay)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-s.wake:
+				continue
+			case <-marks.C:
+				waiting = false
+				links = s.takeMarks(links[:0])
+			case <-ping.C:
+				if err := stream.WriteFrame(framePing, nil); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		var err error
+		if buf, err = s.pushLinks(stream, x, links, buf); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *sender) takeDirty(into []*link) []*link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	into = append(into, s.dirty...)
+	clear(s.dirty)
+	s.dirty = s.dirty[:0]
+	return into
+}
+
+func (s *sender) hasMarks() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.marks) > 0
+}
+
+func (s *sender) takeMarks(into []*link) []*link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	into = append(into, s.marks...)
+	clear(s.marks)
+	s.marks = s.marks[:0]
+	for _, l := range into {
+		l.marked.Store(false)
+	}
+	return into
+}
+
+// pushLinks writes the parts of some replicas, in as few frames as they need.
+func (s *sender) pushLinks(stream peer.Stream, x *session, links []*link, buf []byte) ([]byte, error) {
+	buf = binary.BigEndian.AppendUint64(buf[:0], s.frame(x))
+	for _, l := range links {
+		l.queued.Store(false) // before looking: what comes later marks it again
+		more := false
+		buf, more = l.r.appendPush(buf, l, x)
+		if more {
+			l.mark()
+		}
+		if len(buf) >= frameBytes {
+			if err := stream.WriteFrame(framePush, buf); err != nil {
+				return buf, err
+			}
+			buf = binary.BigEndian.AppendUint64(buf[:0], s.frame(x))
+		}
+	}
+	var err error
+	if len(buf) > 8 {
+		err = stream.WriteFrame(framePush, buf)
+	}
+	if cap(buf) > 4*frameBytes {
+		buf = make([]byte, 0, frameBytes+turnBytes)
+	}
+	return buf, err
+}
+
+// frame begins the next frame. One that stays empty is never written: the next one has another number.
+func (s *sender) frame(x *session) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return x.window.Frame()
+}
+
+// sent notes a part of the frame that is being built.
+func (s *sender) sent(x *session, r *Replica, epoch int32, end int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.window.Sent(r, epoch, end)
+}
+
+type ackedPart struct {
+	r     *Replica
+	epoch int32
+	end   int64
+}
+
+// readAnswers takes acks, refusals and readiness off the stream.
+func (s *sender) readAnswers(stream peer.Stream, x *session) error {
+	var buf []byte
+	var parts []ackedPart
+	for {
+		t, payload, err := stream.ReadFrame(buf[:0])
+		if err != nil {
+			return err
+		}
+		buf = payload
+		nowMs := s.set.nowMs()
+		s.heardMs.Store(nowMs)
+		switch t {
+		case frameAck:
+			if len(payload) != 8 {
+				return fmt.Errorf("read ack of %d bytes: %w", len(payload), errFrame)
+			}
+			if parts, err = s.acked(x, binary.BigEndian.Uint64(payload), parts[:0], nowMs); err != nil {
+				return err
+			}
+		case frameRefuse:
+			seq, id, r, err := readRefuse(payload)
+			if err != nil {
+				return err
+			}
+			s.refused(x, seq, id, r, nowMs)
+		case frameReady:
+			epoch, id, r, err := readReady(payload)
+			if err != nil {
+				return err
+			}
+			s.ready(x, epoch, id, r, nowMs)
+		default:
+			return fmt.Errorf("frame of type %d: %w", t, errFrame)
+		}
+	}
+}
+
+// acked takes in that all frames up to upTo are durable at the follower.
+func (s *sender) acked(x *session, upTo uint64, parts []ackedPart, nowMs int64) ([]ackedPart, error) {
+	s.mu.Lock()
+	ok := x.window.Acked(upTo, func(r *Replica, epoch int32, end int64) {
+		if n := len(parts); n > 0 && parts[n-1].r == r && parts[n-1].epoch == epoch {
+			parts[n-1].end = end // cumulative
+			return
+		}
+		parts = append(parts, ackedPart{r, epoch, end})
+	})
+	s.mu.Unlock()
+	if !ok {
+		return parts, fmt.Errorf("ack of frame %d, which was not sent: %w", upTo, errFrame)
+	}
+	for _, p := range parts {
+		p.r.followerAcked(s.node, x.brokerEpoch, p.epoch, p.end, nowMs)
+	}
+	if len(parts) > 0 {
+		s.set.committed()
+	}
+	clear(parts)
+	return parts, nil
+}
+
+func (s *sender) refused(x *session, seq uint64, id partition.ID, r Refusal, nowMs int64) {
+	p := s.set.Get(id.Topic, id.Partition)
+	if p == nil {
+		return
+	}
+	p.answered(s, x, func(c *LeaderCore) {
+		x.window.Refused(seq, p)
+		c.Refused(s.node, x.brokerEpoch, seq, r, x.window.Current(), nowMs)
+	})
+}
+
+func (s *sender) ready(x *session, epoch int32, id partition.ID, r Refusal, nowMs int64) {
+	p := s.set.Get(id.Topic, id.Partition)
+	if p == nil {
+		return
+	}
+	p.answered(s, x, func(c *LeaderCore) { c.Ready(s.node, x.brokerEpoch, epoch, r, x.window.Current(), nowMs) })
+}
