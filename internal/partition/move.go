@@ -54,6 +54,9 @@ func (s *Store) moveTail(l *Log, last uint64) error {
 		if s.bugs.meanwhile != nil {
 			s.bugs.meanwhile(l)
 		}
+		if !s.fitsWAL(len(buf), 0) {
+			return fmt.Errorf("move batch %d of %s: %w", e.base, l.id, ErrWALFull)
+		}
 		if err := l.moveBatch(e, buf); err != nil {
 			return err
 		}
