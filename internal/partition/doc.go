@@ -19,8 +19,8 @@
 //  7. Records of a batch are kept verbatim; only base offset, leader epoch and, for log append time, time and CRC are set.
 //  8. Corrupt data is reported, never cut and never served.
 //  9. Index memory, open files, producers, carried bytes and what is admitted above the high watermark are bounded.
-// 10. Nothing of before a Reset comes back: files go once it is durable, and no segment is created before they are gone.
-// 11. Whoever works on a log without its mutex looks at viewGen before what it made is used: a Reset, a truncation below the high
+//  10. Nothing of before a Reset comes back: files go once it is durable, and no segment is created before they are gone.
+//  11. Whoever works on a log without its mutex looks at viewGen before what it made is used: a Reset, a truncation below the high
 //     watermark, or a log start beyond the segments came in between when it has changed.
 //
 // Concurrency: one mutex per Log guards its fields; offsets that others poll are atomics. No file is read or written under it, but
