@@ -1,7 +1,9 @@
 package partition
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -55,6 +57,58 @@ func BenchmarkAppend(b *testing.B) {
 				}
 				if _, err := logs[i%12].Append(batch, AppendOptions{Info: info, NowMs: testTime}); err != nil {
 					b.Fatal(err)
+				}
+			}
+			if err := s.syncWAL(); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			cancel()
+			wg.Wait()
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// BenchmarkAppendReplicated appends pushes of some 1 KiB batches to 12 partitions as fast as the WAL takes them, with the maintenance running.
+func BenchmarkAppendReplicated(b *testing.B) {
+	for _, batches := range []int{1, 16} {
+		b.Run(fmt.Sprintf("%dx1KiB", batches), func(b *testing.B) {
+			s := openBench(b, b.TempDir())
+			ctx, cancel := context.WithCancel(context.Background())
+			var wg sync.WaitGroup
+			wg.Go(func() { _ = s.Run(ctx) })
+			var logs []*Log
+			for i := range 12 {
+				l, err := s.Create(testID(1, int32(i)), 0, DefaultLogConfig())
+				if err != nil {
+					b.Fatal(err)
+				}
+				l.OnDurable(l.SetHighWatermark)
+				logs = append(logs, l)
+			}
+			one := makeBatch(1, 1024-80, testTime, nil)
+			recordbatch.PatchLeaderEpoch(one, 1)
+			push := bytes.Repeat(one, batches)
+			b.SetBytes(int64(len(push)))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				l := logs[i%12]
+				for n := range batches {
+					recordbatch.PatchBaseOffset(push[n*len(one):], l.End()+int64(n))
+				}
+				for {
+					_, err := l.AppendReplicated(1, push, testTime)
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, ErrWALFull) {
+						b.Fatal(err)
+					}
+					time.Sleep(time.Millisecond)
 				}
 			}
 			if err := s.syncWAL(); err != nil {

@@ -18,6 +18,8 @@ type bugs struct {
 	truncateKeepsMark   bool // replay of an unclean truncation leaves the high watermark
 	moveForgotten       bool // replay ignores Move
 	moveUnchecked       bool // a batch is moved although it was cut meanwhile
+	oldestAssumed       bool // the oldest WAL record needed is taken to be that of the first batch, moved or not
 
-	betweenBuildAndEnqueue func() // runs in the gap that stateBuiltApart opens
+	betweenBuildAndEnqueue func()     // runs in the gap that stateBuiltApart opens
+	meanwhile              func(*Log) // runs where the maintenance works on a log without its lock
 }

@@ -18,14 +18,18 @@
 //  6. A Drop record is durable before the directory goes; Create writes Reset.
 //  7. Records of a batch are kept verbatim; only base offset, leader epoch and, for log append time, time and CRC are set.
 //  8. Corrupt data is reported, never cut and never served.
-//  9. Index memory, open files, producers and carried bytes are bounded.
+//  9. Index memory, open files, producers, carried bytes and what is admitted above the high watermark are bounded.
+//  10. Nothing of before a Reset comes back: files go once it is durable, and no segment is created before they are gone.
+//  11. Whoever works on a log without its mutex looks at viewGen before what it made is used: a Reset, a truncation below the high
+//     watermark, or a log start beyond the segments came in between when it has changed.
 //
 // Concurrency: one mutex per Log guards its fields; offsets that others poll are atomics. No file is read or written under it, but
 // records are put into the WAL. Store.maint serialises everything that writes or deletes segment files. Lock order: Store.maint,
 // Log.segMu, Log.mu, Store.mu, then the WAL's; Log.durableMu, fileCache.mu and segment.mu are leaves.
 //
-// Files: README.md has the bytes on disk. api.go (types, errors), log.go (the struct, offsets), append.go, read.go, extent.go
-// (sizes before reading), lookup.go (times, epochs), producer.go (idempotence), record.go (WAL payloads), replay.go (recovery), store.go, maintain.go (Run),
-// materialize.go (WAL to segments), recycle.go (States), retention.go, segment.go, index.go and files.go (segment files), bugs.go
-// (mistakes for tests to find).
+// Files: README.md has the bytes on disk. api.go (types, errors), log.go (the struct, offsets), append.go, replicate.go (what a follower
+// does: appends, Reset, log start), truncate.go, read.go, push.go (reads for followers, checksums), extent.go (sizes before reading),
+// lookup.go (times), lineage.go (leader epochs), producer.go (idempotence), uncommitted.go (bounds above the high watermark), record.go
+// (WAL payloads), replay.go (recovery), store.go, maintain.go (Run), materialize.go (WAL to segments), recycle.go (States), move.go (batches
+// that have to stay in the WAL), retention.go, segment.go, index.go and files.go (segment files), bugs.go (mistakes for tests to find).
 package partition

@@ -81,6 +81,9 @@ func (s *Store) materialize(l *Log) error {
 	if err == nil && m.next > from {
 		err = m.finish()
 	}
+	if s.bugs.meanwhile != nil {
+		s.bugs.meanwhile(l)
+	}
 	if err == nil && m.next > from {
 		err = m.publish()
 	}

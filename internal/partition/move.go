@@ -27,7 +27,7 @@ func (l *Log) needed(last uint64) int {
 func (l *Log) oldestRef(n int, seq uint64) uint64 {
 	for ; n < len(l.view); n++ {
 		seq = min(seq, l.view[n].seq)
-		if l.view[n].base >= l.movedEnd {
+		if l.view[n].base >= l.movedEnd || l.store.bugs.oldestAssumed {
 			break
 		}
 	}
@@ -50,6 +50,12 @@ func (s *Store) moveTail(l *Log, last uint64) error {
 		var err error
 		if buf, err = l.fetch(buf[:0], some[i:i+1], e.base); err != nil {
 			return fmt.Errorf("move batch %d of %s: %w", e.base, l.id, err)
+		}
+		if s.bugs.meanwhile != nil {
+			s.bugs.meanwhile(l)
+		}
+		if !s.fitsWAL(len(buf), 0) {
+			return fmt.Errorf("move batch %d of %s: %w", e.base, l.id, ErrWALFull)
 		}
 		if err := l.moveBatch(e, buf); err != nil {
 			return err
@@ -76,7 +82,7 @@ func (l *Log) moveBatch(e *entry, batch []byte) error {
 	if err != nil {
 		return fmt.Errorf("move batch %d of %s: %w", e.base, l.id, mapWALError(err))
 	}
-	if i < len(l.view) {
+	if i < len(l.view) && l.view[i].base == e.base {
 		l.view[i].seq, l.view[i].off, l.view[i].len = ref.Seq, ref.Off, ref.Len
 	}
 	l.movedEnd = max(l.movedEnd, e.last()+1)

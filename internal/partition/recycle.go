@@ -87,7 +87,7 @@ func (s *Store) carryLimit() int64 {
 	s.mu.Lock()
 	n := int64(len(s.logs))
 	s.mu.Unlock()
-	return max(minCarryBytes, min(s.opts.CarryBytes, s.wal.Usage().MaxBytes/8/max(n, 1)))
+	return max(minCarryBytes, min(s.opts.CarryBytes, s.wal.Usage().MaxBytes/stateShare/max(n, 1)))
 }
 
 // tailBytes is the size of the batches that a State written now would have to carry to be free of WAL records up to sequence last.

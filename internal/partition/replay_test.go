@@ -46,6 +46,9 @@ type modelProducer struct {
 type modelLog struct {
 	residency  int32
 	start, end int64
+	lowered    bool         // by the operation that led here the high watermark may have gone down
+	committed  int64        // what was committed before it
+	loose      bool         // producers may have been forgotten by an unclean truncation
 	batches    []modelBatch // from the first one that reaches start; older ones stay until nobody cares
 	producers  []modelProducer
 	epoch      int32
@@ -67,6 +70,7 @@ type run struct {
 
 	fullDisk atomic.Int64
 
+	inside     bool  // in interfere or meddle: Store.maint is held
 	stating    ID    // whose State is being written
 	interfered error // of interfere
 
@@ -190,6 +194,7 @@ func (r *run) open(mem *vfs.Mem, b bugs) error {
 	if b.stateBuiltApart {
 		b.betweenBuildAndEnqueue = r.interfere
 	}
+	b.meanwhile = r.meddle
 	r.opts = r.options(r.fs, b)
 	s, err := OpenStore(r.opts)
 	if err != nil {
@@ -250,20 +255,28 @@ func (r *run) step() error {
 	switch k := r.rng.IntN(100); {
 	case m == nil:
 		return r.create(id)
-	case k < 38:
+	case k < 24:
 		return r.append(id, m, l)
+	case k < 36:
+		return r.replicate(id, m, l)
+	case k < 38:
+		return r.reset(id, m, l)
+	case k < 40:
+		return r.truncateUnclean(id, m, l)
 	case k < 48:
 		return r.commit(id)
 	case k < 55:
 		return r.truncate(id, m, l)
-	case k < 60:
+	case k < 58:
 		return r.advance(id, m, l)
+	case k < 60:
+		return r.followStart(id, m, l)
 	case k < 63:
 		return r.drop(id)
 	case k < 72:
 		r.s.maint.Lock()
 		defer r.s.maint.Unlock()
-		return spaceIsFine(r.s.materialize(l))
+		return errors.Join(spaceIsFine(r.s.materialize(l)), r.interfered)
 	case k < 78:
 		r.s.maint.Lock()
 		defer r.s.maint.Unlock()
@@ -271,7 +284,7 @@ func (r *run) step() error {
 		_, err := r.s.writeState(l, r.s.wal.DurableSeq())
 		return errors.Join(walFullIsFine(err), r.interfered)
 	case k < 84:
-		return r.recycle()
+		return errors.Join(r.recycle(), r.interfered)
 	case k < 86:
 		return r.s.cleanPending()
 	case k < 96:
@@ -287,6 +300,8 @@ func (r *run) interfere() {
 	if m == nil || l == nil {
 		return
 	}
+	r.inside = true
+	defer func() { r.inside = false }()
 	err := r.append(r.stating, m, l)
 	if r.rng.IntN(2) == 0 {
 		err = errors.Join(err, r.truncate(r.stating, r.now()[r.stating], l))
@@ -330,12 +345,15 @@ func (r *run) full(err error) error {
 	if !errors.Is(err, ErrWALFull) {
 		return err
 	}
+	if r.inside {
+		return nil
+	}
 	for range 8 {
 		if err := r.recycle(); err != nil {
 			return err
 		}
 	}
-	for _, id := range r.ids { // what is above the high watermark may pin the slots
+	for _, id := range r.ids { // what is above the high watermark takes its room in the WAL
 		if r.now()[id] != nil {
 			if err := r.commitAll(id); err != nil {
 				return err
@@ -365,7 +383,7 @@ func (r *run) append(id ID, m *modelLog, l *Log) error {
 	epoch := max(m.epoch, 0)
 	recordbatch.PatchBaseOffset(batch, m.end)
 	recordbatch.PatchLeaderEpoch(batch, epoch)
-	next := *m
+	next := m.next()
 	next.epoch = epoch
 	next.batches = append(slices.Clip(m.batches), modelBatch{base: m.end, last: m.end + int64(n) - 1, bytes: batch})
 	next.end += int64(n)
@@ -373,7 +391,7 @@ func (r *run) append(id ID, m *modelLog, l *Log) error {
 		next.producers = append(slices.Clip(m.producers), modelProducer{pid: pid, lastOffset: next.end - 1,
 			lastSeq: m.nextSequence(pid) + int32(n) - 1})
 	}
-	r.begin(id, &next)
+	r.begin(id, next)
 	sent := bytes.Clone(batch)
 	recordbatch.PatchBaseOffset(sent, 0)
 	res, err := appendBatch(l, sent, epoch)
@@ -455,21 +473,21 @@ func (r *run) truncate(id ID, m *modelLog, l *Log) error {
 }
 
 func (m *modelLog) cut(to int64) *modelLog {
-	next := *m
+	next := m.next()
 	next.end = to
 	next.epoch++
 	next.batches = slices.DeleteFunc(slices.Clone(m.batches), func(b modelBatch) bool { return b.base >= to })
 	next.producers = slices.DeleteFunc(slices.Clone(m.producers), func(p modelProducer) bool { return p.lastOffset >= to })
-	return &next
+	return next
 }
 
 func (r *run) advance(id ID, m *modelLog, l *Log) error {
 	if r.committed[id] <= m.start {
 		return nil
 	}
-	next := *m
+	next := m.next()
 	next.start = m.start + 1 + r.rng.Int64N(r.committed[id]-m.start)
-	r.begin(id, &next)
+	r.begin(id, next)
 	l.SetHighWatermark(r.committed[id])
 	if err := l.AdvanceStart(next.start); err != nil {
 		r.undo()
@@ -521,6 +539,7 @@ func (r *run) goOn(sn snapshot, b bugs) error {
 	if err != nil {
 		return err
 	}
+	r.takeBack(k)
 	r.history = r.history[:k+1]
 	r.fs.begun.Store(int64(k))
 	r.fs.durable.Store(int64(k))
@@ -613,12 +632,15 @@ func checkLog(l *Log, m *modelLog) error {
 	if !bytes.Equal(got, want) {
 		return fmt.Errorf("read %d bytes, expected %d, or they differ", len(got), len(want))
 	}
+	if err := checkEpochs(l, m); err != nil {
+		return err
+	}
 	last := map[int64]int32{}
 	for _, p := range m.producers {
 		last[p.pid] = p.lastSeq
 	}
 	states := l.Producers()
-	if len(states) != len(last) {
+	if len(states) > len(last) || len(states) < len(last) && !m.loose {
 		return fmt.Errorf("%d producers, expected %d", len(states), len(last))
 	}
 	for _, st := range states {
@@ -644,6 +666,9 @@ func (r *run) checkLookups(l *Log, m *modelLog) error {
 				all = append(all, rec)
 			}
 		}
+	}
+	if err := checkPush(l, m, 1+r.rng.IntN(2000)); err != nil {
+		return err
 	}
 	want := all[r.rng.IntN(len(all))] // times grow with offsets
 	got, err := l.OffsetForTime(want.Timestamp)
@@ -730,6 +755,13 @@ func TestReplayFindsSeededBugs(t *testing.T) {
 		"segments not cut":      {noCut: true},
 		"above high watermark":  {aboveHighWatermark: true},
 		"producers forgotten":   {forgetProducers: true},
+		"reset forgotten":       {forgetReset: true},
+		"reset keeps files":     {resetKeepsFiles: true},
+		"cut while written":     {keepViewGen: true},
+		"mark after truncation": {truncateKeepsMark: true},
+		"move forgotten":        {moveForgotten: true},
+		"move unchecked":        {moveUnchecked: true},
+		"oldest assumed":        {oldestAssumed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(300) {

@@ -6,9 +6,13 @@ import (
 	"github.com/chronik-io/chronik/internal/recordbatch"
 )
 
-// replicatedSpare is the part of the WAL, besides one slot, that replicated appends leave free: one in so many. Whoever frees the oldest
-// slot writes at most a slot's worth of batches and the States, which carry at most this part in all.
-const replicatedSpare = 8
+// stateShare of the WAL, one part in so many, is kept for States, which carry at most that much in all: without room for them no slot could
+// be freed any more. Replicated appends leave some slots free besides, so that a slot's worth of batches can be moved, which may then be packed
+// less well.
+const (
+	stateShare = 16
+	moveSlots  = 2
+)
 
 // AppendReplicated adds one or several whole batches, exactly as the leader of leaderEpoch has them, and returns the offset of the last
 // record that was taken, which is durable when OnDurable says so. Their checksums are verified, their records are not looked into. They
@@ -22,7 +26,8 @@ func (l *Log) AppendReplicated(leaderEpoch int32, batches []byte, nowMs int64) (
 	if err != nil {
 		return l.End() - 1, err
 	}
-	if !l.store.admitReplicated(len(batches)) {
+	if !l.store.fitsWAL(len(batches), moveSlots*l.store.opts.WAL.SlotBytes) {
+		l.store.poke()
 		return l.End() - 1, fmt.Errorf("append to %s: %w", l.id, ErrWALFull)
 	}
 	l.mu.Lock()
@@ -84,15 +89,11 @@ func (l *Log) checkReplicated(leaderEpoch int32, batches []byte) (first recordba
 	return first, nil
 }
 
-// admitReplicated tells whether n bytes of replicated batches leave enough of the WAL for recycling.
-func (s *Store) admitReplicated(n int) bool {
+// fitsWAL tells whether n bytes more leave the WAL the room for States and spare bytes besides.
+func (s *Store) fitsWAL(n int, spare int64) bool {
 	u := s.wal.Usage()
-	limit := max(u.MaxBytes-u.MaxBytes/replicatedSpare-s.opts.WAL.SlotBytes, u.MaxBytes/100*admitPercent)
-	if u.UsedBytes+u.Pending+int64(n) <= limit {
-		return true
-	}
-	s.poke()
-	return false
+	limit := max(u.MaxBytes-u.MaxBytes/stateShare-spare, u.MaxBytes/100*admitPercent)
+	return u.UsedBytes+u.Pending+int64(n) <= limit
 }
 
 // Reset makes the log empty, with its start, end and high watermark at offset: a follower that is so far behind that its leader has
