@@ -11,6 +11,7 @@ import (
 const (
 	AdvertisedListeners           = "advertised.listeners"
 	AutoCreateTopics              = "auto.create.topics.enable"
+	AutoLeaderRebalance           = "auto.leader.rebalance.enable"
 	BrokerRack                    = "broker.rack"
 	ConnectionsMaxIdleMs          = "connections.max.idle.ms"
 	DefaultReplicationFactor      = "default.replication.factor"
@@ -47,6 +48,7 @@ const RackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelec
 var brokerSettings = []Setting{
 	list(AdvertisedListeners, "", nil, "The addresses clients are told.").null().derived(),
 	boolean(AutoCreateTopics, true, "Whether a topic that a client names is created.").readOnly(),
+	boolean(AutoLeaderRebalance, true, "Whether the first replica leads again once it has been back for half a minute.").readOnly(),
 	number("broker.id", TypeInt, -1, -1, "The id of this broker.").derived(),
 	word(BrokerRack, "", nil, "The rack this broker stands in, over which replicas are spread.").null().checked(notEmpty).readOnly(),
 	topicDefault("compression.gzip.level"),

@@ -105,10 +105,30 @@ func (c *Controller) alterResource(d *draft, r *ResourceChanges, change settings
 		return nil
 	}
 	slices.Sort(ev.Remove)
+	if err := checkClusterMinISR(ev); err != nil {
+		return err
+	}
 	if err := checkMinISR(d.image(), ev); err != nil {
 		return err
 	}
 	return d.add(ev)
+}
+
+// checkClusterMinISR refuses what would make min.insync.replicas depend on a broker or on the size of the cluster: which replicas are
+// eligible to lead follows from it.
+func checkClusterMinISR(ev *metadata.ConfigChanged) error {
+	if ev.Resource != metadata.ResourceBroker {
+		return nil
+	}
+	_, set := ev.Set[config.MinInsyncReplicas]
+	removed := slices.Contains(ev.Remove, config.MinInsyncReplicas)
+	switch {
+	case ev.Name == "" && removed:
+		return refuse(ErrInvalidConfig, "Cluster-level %s cannot be removed while ELR is enabled.", config.MinInsyncReplicas)
+	case ev.Name != "" && set:
+		return refuse(ErrInvalidConfig, "Broker-level %s cannot be altered while ELR is enabled.", config.MinInsyncReplicas)
+	}
+	return nil
 }
 
 // checkMinISR refuses what the image would refuse too (see metadata.ConfigChanged), with a sentence for the user.

@@ -31,6 +31,7 @@
 //	run.go            what the controller does by itself
 //	isr.go            what leaders propose for their ISR; ChangeIsr
 //	failover.go       who leaves the ISR and who leads when a broker comes, goes or stops: pure decisions
+//	rebalance.go      leaderships that go back to the preferred leader
 //	brokers.go        registration, fencing, producer id blocks
 //	session.go        the pure core of the brokers' sessions: who is fenced, and when
 //	sessions.go       Sessions, their owner

@@ -18,24 +18,34 @@ const (
 	tombstoneAgeShort = time.Minute
 )
 
-// Run forgets deleted topics in time, while this node is the controller, until ctx is done.
+// Run forgets deleted topics in time and gives leaderships back to preferred leaders, while this node is the controller, until ctx is done.
 func (c *Controller) Run(ctx context.Context) error {
-	tick := time.NewTicker(purgeInterval)
-	defer tick.Stop()
+	purge, rebalance := time.NewTicker(purgeInterval), time.NewTicker(rebalanceEvery)
+	defer purge.Stop()
+	defer rebalance.Stop()
+	var back settling
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-purge.C:
+			n, err := c.purgeOld(ctx)
+			c.report(n, err, "deleted topics forgotten", "deleted topics could not be forgotten")
+		case <-rebalance.C:
+			n, err := c.rebalance(ctx, &back)
+			c.report(n, err, "leaderships given back to preferred leaders", "leaderships could not be given back to preferred leaders")
 		}
-		n, err := c.purgeOld(ctx)
-		switch {
-		case errors.Is(err, metalog.ErrNotController), errors.Is(err, context.Canceled):
-		case err != nil:
-			c.logger.Warn("deleted topics could not be forgotten", "err", err)
-		case n > 0:
-			c.logger.Info("deleted topics forgotten", "topics", n)
-		}
+	}
+}
+
+// report logs one round of work on n things. That another node is the controller is not worth a line.
+func (c *Controller) report(n int, err error, done, failed string) {
+	switch {
+	case errors.Is(err, metalog.ErrNotController), errors.Is(err, context.Canceled):
+	case err != nil:
+		c.logger.Warn(failed, "err", err)
+	case n > 0:
+		c.logger.Info(done, "count", n)
 	}
 }
 

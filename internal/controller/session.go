@@ -84,6 +84,7 @@ type session struct {
 	ticks   int           // in a row in which it was silent for too long
 	asked   time.Duration // when something was decided that the image does not show yet; 0: nothing is
 	blamed  bool          // fenced for silence by this controller
+	joining bool          // fenced and in ISRs, as it registered; until it is in service or has left them
 	factor  float64       // of the silence allowed, after false fences; at factorAt
 	since   time.Duration // factorAt
 }
@@ -116,7 +117,7 @@ func (s *sessions) follow(now time.Duration, im *metadata.Image) {
 	for b := range im.Brokers() {
 		x := s.all[b.ID]
 		if x == nil || x.epoch != b.Epoch {
-			next := &session{id: b.ID, epoch: b.Epoch, nonce: NonceOf(b.Incarnation), fenced: b.Fenced, heard: now, late: now, factor: 1, since: now}
+			next := &session{id: b.ID, epoch: b.Epoch, nonce: NonceOf(b.Incarnation), fenced: b.Fenced, joining: b.Fenced && inAnyISR(im, b.ID), heard: now, late: now, factor: 1, since: now}
 			if x != nil {
 				next.factor, next.since = x.factor, x.since
 			}
@@ -126,10 +127,20 @@ func (s *sessions) follow(now time.Duration, im *metadata.Image) {
 		if x.fenced != b.Fenced {
 			x.fenced, x.asked, x.ticks = b.Fenced, 0, 0
 			if !b.Fenced {
-				x.fresh, x.blamed = false, false
+				x.fresh, x.blamed, x.joining = false, false, false
 			}
 		}
 	}
+}
+
+// inAnyISR reports whether the broker is an in-sync replica of anything.
+func inAnyISR(im *metadata.Image, id int32) bool {
+	for t := range im.Topics() {
+		if slices.ContainsFunc(t.Partitions, func(p *metadata.Partition) bool { return p.InISR(id) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // registered tells that an incarnation has registered here, now: it goes into service as soon as it is ready.
@@ -205,6 +216,9 @@ func (s *sessions) tick(now time.Duration) {
 	live, silent := 0, []*session(nil)
 	for _, x := range s.all {
 		if x.fenced {
+			if x.joining && x.id != s.self && (x.gone || now-x.heard > silenceMost) {
+				s.fence(now, x, "it has gone before it came into service")
+			}
 			continue
 		}
 		switch {
@@ -251,6 +265,13 @@ func (s *sessions) fence(now time.Duration, x *session, reason string) bool {
 	x.asked, x.beats = now, 0
 	s.out = append(s.out, decision{kind: decideFence, broker: x.id, epoch: x.epoch, reason: reason})
 	return true
+}
+
+// left tells that a fenced broker is in no ISR any more.
+func (s *sessions) left(id int32, epoch int64) {
+	if x := s.all[id]; x != nil && x.epoch == epoch && x.fenced {
+		x.joining, x.asked = false, 0
+	}
 }
 
 // take returns what was decided since the last time.

@@ -150,7 +150,11 @@ func (s *Sessions) propose(ctx context.Context, d decision) {
 	var err error
 	if d.kind == decideFence {
 		s.o.Logger.Warn("broker fenced", "broker", d.broker, "epoch", d.epoch, "reason", d.reason)
-		err = s.c.FenceBroker(ctx, d.broker, d.epoch)
+		if err = s.c.FenceBroker(ctx, d.broker, d.epoch); err == nil {
+			s.mu.Lock()
+			s.core.left(d.broker, d.epoch)
+			s.mu.Unlock()
+		}
 	} else {
 		s.o.Logger.Info("broker in service", "broker", d.broker, "epoch", d.epoch)
 		err = s.c.UnfenceBroker(ctx, d.broker, d.epoch)

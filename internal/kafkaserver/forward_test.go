@@ -126,7 +126,7 @@ func (n *trioNode) open(founders []metalog.Member) net.Listener {
 		t.Fatal(err)
 	}
 	replicas := replica.NewSet(replica.Options{NodeID: n.id, Incarnation: uuid.UUID{byte(n.id), 1}, Store: store, Logger: logger})
-	n.ctl = controller.New(controller.Options{Log: n.meta, NodeID: n.id})
+	n.ctl = controller.New(controller.Options{Log: n.meta, NodeID: n.id, Static: map[string]string{"default.replication.factor": "1"}})
 	n.sessions = controller.NewSessions(controller.SessionsOptions{Controller: n.ctl})
 	n.meta.Subscribe(replicas.Apply)
 	n.meta.Subscribe(func(_, cur *metadata.Image, _ *metadata.Delta) {
@@ -245,9 +245,9 @@ func TestForwardingShowsEverywhere(t *testing.T) {
 	if n := tr.nodes[0].served.Load(); n != 12 {
 		t.Errorf("the controller served %d requests for others, want 12", n)
 	}
-	two := tr.dial(2).ask(7, createRequest("two", 1, 2)).(*kmsg.CreateTopicsResponse)
-	if two.Topics[0].ErrorCode != kerr.InvalidReplicationFactor.Code {
-		t.Errorf("two replicas: %s", code(two.Topics[0].ErrorCode))
+	four := tr.dial(2).ask(7, createRequest("four", 1, 4)).(*kmsg.CreateTopicsResponse)
+	if four.Topics[0].ErrorCode != kerr.InvalidReplicationFactor.Code {
+		t.Errorf("four replicas: %s", code(four.Topics[0].ErrorCode))
 	}
 }
 
