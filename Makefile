@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 SEEDS    ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz test-clients test-cluster conformance sim bench completions
+.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim bench completions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test-cluster: build ## shell scripts against real processes, TAP output
 
 conformance: ## every answer compared with those recorded from Apache Kafka
 	tests/conformance/run.sh
+
+conformance-cluster: ## the same with a cluster of three, as Kafka's was
+	tests/conformance/run.sh 3
 
 sim: ## the simulator: SEEDS=n
 	CHRONIK_SEEDS=$(SEEDS) $(GO) test ./internal/sim -count=1 -timeout 0 -v -run 'TestSeeds|TestScorecard'

@@ -39,8 +39,11 @@ const (
 	TransactionMaxTimeoutMs       = "transaction.max.timeout.ms"
 )
 
-// RackAwareSelector is the replica selector that sends consumers to a replica in their rack.
-const RackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+// RackAwareSelector is the replica selector that sends consumers to a replica in their rack, by its name in Kafka or without the package.
+const (
+	RackAwareSelector      = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+	RackAwareSelectorShort = "RackAwareReplicaSelector"
+)
 
 // brokerSettings are the settings of brokers that mean something here, by name. A setting that this broker would not obey is not in the
 // table and refused, but for the few that clients look for; they are derived. Settings that hold for topics without their own are
@@ -111,7 +114,7 @@ var brokerSettings = []Setting{
 	list("process.roles", "", nil, "broker,controller.").derived(),
 	number(ProducerIDExpirationMs, TypeInt, 86400000, 1, "An idempotent producer that is silent for so long is forgotten."),
 	number("queued.max.requests", TypeInt, 500, 1, "Shown for clients; connections are bounded by bytes here.").derived(),
-	word(ReplicaSelector, "", []string{"", RackAwareSelector}, "Which replica a consumer is sent to: the leader, or one in its rack.").null().readOnly(),
+	word(ReplicaSelector, "", []string{"", RackAwareSelector, RackAwareSelectorShort}, "Which replica a consumer is sent to: the leader, or one in its rack.").null().readOnly(),
 	number(SocketRequestMaxBytes, TypeInt, 104857600, 1024, "The largest request.").readOnly(),
 	number(TransactionMaxTimeoutMs, TypeInt, 900000, 1, "Shown for clients; this broker has no transactions yet.").derived(),
 	topicDefault("unclean.leader.election.enable"),

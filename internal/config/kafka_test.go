@@ -168,6 +168,7 @@ func TestBrokerChecks(t *testing.T) {
 		{"log.cleanup.policy", "compact", ErrInvalidValue, ErrInvalidValue},
 		{"replica.selector.class", "x", ErrInvalidValue, ErrReadOnly},
 		{"replica.selector.class", RackAwareSelector, nil, ErrReadOnly},
+		{"replica.selector.class", "RackAwareReplicaSelector", nil, ErrReadOnly},
 		{"offsets.topic.replication.factor", "40000", ErrInvalidValue, ErrReadOnly},
 	}
 	for _, tt := range tests {

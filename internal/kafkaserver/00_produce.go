@@ -62,7 +62,6 @@ type producePart struct {
 	waiter  replica.Waiter
 	records []byte // aliases the frame: valid while appending
 	replica *replica.Replica
-	state   *metadata.Partition // where this node has no replica: who leads
 	err     error
 	index   int32
 
@@ -185,7 +184,6 @@ func (p *produceCall) resolve() {
 			}
 			if part.replica = p.s.deps.Replicas.Get(t.topic.ID, part.index); part.replica == nil {
 				part.fail(replica.ErrNotLeader, -1)
-				part.state = t.topic.Partition(part.index)
 			}
 		}
 	}

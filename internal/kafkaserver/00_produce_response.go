@@ -5,9 +5,9 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/recordbatch"
 	"github.com/chronik-io/chronik/internal/replica"
+	"github.com/chronik-io/chronik/internal/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -80,7 +80,7 @@ func (p *produceCall) respondErrors() *buffer {
 		rt.Topic, rt.TopicID = t.label, t.id
 		for k := t.from; k < t.to; k++ {
 			if !p.parts[k].superseded {
-				rt.Partitions = append(rt.Partitions, p.kmsgPart(&p.parts[k], leaders))
+				rt.Partitions = append(rt.Partitions, p.kmsgPart(t.id, &p.parts[k], leaders))
 			}
 		}
 		if len(rt.Partitions) > 0 {
@@ -99,7 +99,7 @@ func (p *produceCall) respondErrors() *buffer {
 }
 
 // kmsgPart is one partition of a response with errors. leaders collects whom the client should be told about (KIP-951).
-func (p *produceCall) kmsgPart(part *producePart, leaders map[int32]bool) kmsg.ProduceResponseTopicPartition {
+func (p *produceCall) kmsgPart(topic uuid.UUID, part *producePart, leaders map[int32]bool) kmsg.ProduceResponseTopicPartition {
 	rp := kmsg.NewProduceResponseTopicPartition()
 	rp.Partition, rp.ErrorCode, rp.BaseOffset = part.index, part.code, part.baseOffset
 	rp.LogAppendTime, rp.LogStartOffset = part.timeMs, part.startO
@@ -116,14 +116,7 @@ func (p *produceCall) kmsgPart(part *producePart, leaders map[int32]bool) kmsg.P
 		rp.ErrorMessage = errorText(part.err)
 	}
 	if part.code == kerr.NotLeaderForPartition.Code && p.version >= 10 {
-		leader, epoch := int32(metadata.NoLeader), int32(-1)
-		switch {
-		case part.replica != nil:
-			leader, epoch = part.replica.Leader(), part.replica.LeaderEpoch()
-		case part.state != nil:
-			leader, epoch = part.state.Leader, part.state.LeaderEpoch
-		}
-		if leader != p.s.deps.NodeID { // it may not lead what it should: then nobody is known to
+		if leader, epoch, known := p.s.currentLeader(topic, part.index); known {
 			rp.CurrentLeader.LeaderID, rp.CurrentLeader.LeaderEpoch = leader, epoch
 			leaders[leader] = true
 		}

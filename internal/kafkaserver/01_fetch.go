@@ -35,6 +35,7 @@ type fetchQuery struct {
 	committed    bool
 	sessionID    int32
 	sessionEpoch int32
+	rack         string // of the client; "" for none
 	wants        []fetchWant
 	forgotten    []partKey
 }
@@ -46,7 +47,8 @@ type fetchPart struct {
 	knownHW, knownStart int64 // what the session's client knows
 
 	replica *replica.Replica
-	state   *metadata.Partition // where this node has no replica: who leads
+	state   *metadata.Partition // of the image in which replica was found; nil: no such partition
+	follows bool                // replica is a follower that may serve the client
 	meta    bool                // the metadata log
 	unknown bool                // no such partition: does not end a wait
 
@@ -55,6 +57,7 @@ type fetchPart struct {
 	hw, stable, logStart int64
 	divergingEpoch       int32
 	divergingEnd         int64 // -1: not diverging
+	preferred            int32 // replica that the client should read from; noReplica: this one
 	available            int64 // bytes that can be read, as far as the client would take them
 	lookedEpoch          int32 // leader epoch of the last look that found the partition in order; -1: none did
 	include              bool
@@ -110,7 +113,7 @@ func (s *Server) fetch(r *request, body []byte) error {
 // parse reads the request. The walker has seen it, so false never happens; it is checked all the same.
 func (q *fetchQuery) parse(version int16, body []byte) bool {
 	r := bodyReader{b: body, flex: version >= fetchFlexible}
-	*q = fetchQuery{version: version, replicaID: -1, sessionEpoch: fetchEpochFinal, wants: q.wants[:0], forgotten: q.forgotten[:0]}
+	*q = fetchQuery{version: version, replicaID: -1, rack: q.rack, sessionEpoch: fetchEpochFinal, wants: q.wants[:0], forgotten: q.forgotten[:0]}
 	if version <= 14 {
 		q.replicaID = r.int32()
 	}
@@ -144,8 +147,9 @@ func (q *fetchQuery) parse(version int16, body []byte) bool {
 			r.tags()
 		}
 	}
-	if version >= 11 {
-		r.string() // rack: with one replica per partition there is no nearer one
+	q.setRack(nil)
+	if version >= fetchFollowers {
+		q.setRack(r.string())
 	}
 	if version >= 15 {
 		q.replicaID = r.replicaState()
@@ -153,6 +157,13 @@ func (q *fetchQuery) parse(version int16, body []byte) bool {
 		r.tags()
 	}
 	return !r.bad
+}
+
+// setRack takes over the client's rack, which is nearly always the one of its last request.
+func (q *fetchQuery) setRack(rack []byte) {
+	if q.rack != string(rack) {
+		q.rack = string(rack)
+	}
 }
 
 // topicKey reads a topic's name or id.
@@ -259,14 +270,16 @@ func (s *Server) resolveFetch(im *metadata.Image, c *conn, f *fetcher) {
 		case t.Partition(p.index) == nil:
 			p.unknown, p.err = true, kerr.UnknownTopicOrPartition
 		default:
+			p.state = t.Partition(p.index)
 			if p.replica = s.deps.Replicas.Get(t.ID, p.index); p.replica == nil {
-				p.err, p.state = replica.ErrNotLeader, t.Partition(p.index)
+				p.err = replica.ErrNotLeader
 			}
 		}
 	}
 }
 
-// look takes stock of all partitions and reports whether the response is due: enough bytes, an error, or nothing to wait for.
+// look takes stock of all partitions and reports whether the response is due: enough bytes, something that the client must know at once,
+// or nothing to wait for.
 func (f *fetcher) look(s *Server, q *fetchQuery) bool {
 	var total int64
 	due := true // a fetch of nothing, or of unknown partitions only, has nothing to wait for
@@ -279,7 +292,7 @@ func (f *fetcher) look(s *Server, q *fetchQuery) bool {
 		}
 		due = false
 		p.look(s, q)
-		if p.err != nil || p.divergingEnd >= 0 {
+		if p.err != nil || p.divergingEnd >= 0 || p.preferred != noReplica {
 			failed = true
 		}
 		total += min(p.available, int64(max(p.maxBytes, 0)))
@@ -302,7 +315,7 @@ func (p *fetchPart) look(s *Server, q *fetchQuery) {
 		p.settle(-1, -1, replica.ErrNotLeader)
 		return
 	}
-	if err := p.replica.CheckLeader(p.currentEpoch); err != nil {
+	if err := p.checkRole(s, q); err != nil {
 		p.settle(-1, -1, err)
 		return
 	}
@@ -312,20 +325,18 @@ func (p *fetchPart) look(s *Server, q *fetchQuery) {
 		return // no news: what a wake-up for another partition costs this one
 	}
 	p.lookedEpoch = -1
-	if p.lastEpoch >= 0 {
-		epoch, end := log.EpochEnd(p.lastEpoch)
-		if end < 0 {
-			p.settle(-1, -1, partition.ErrOutOfRange)
-			return
-		}
-		if epoch < p.lastEpoch || end < p.offset {
+	if !p.follows {
+		if id := s.preferredReplica(p, q, hw, start); id != noReplica {
 			p.settle(hw, start, nil)
-			p.divergingEpoch, p.divergingEnd = epoch, end
+			p.preferred = id
 			return
 		}
 	}
-	if p.offset < start || p.offset > log.End() {
-		p.settle(-1, -1, partition.ErrOutOfRange)
+	diverged, err := p.checkPosition(log, hw, start)
+	if err != nil {
+		p.settle(-1, -1, err)
+	}
+	if diverged || err != nil {
 		return
 	}
 	p.settle(hw, start, nil)
@@ -349,7 +360,7 @@ func (p *fetchPart) limit(q *fetchQuery) int64 {
 // settle sets what the response will say about the partition.
 func (p *fetchPart) settle(hw, logStart int64, err error) {
 	p.hw, p.stable, p.logStart, p.err, p.code = hw, hw, logStart, err, errorCode(err)
-	p.divergingEnd, p.available = -1, 0
+	p.divergingEnd, p.available, p.preferred = -1, 0, noReplica
 }
 
 // watch begins to watch all partitions.

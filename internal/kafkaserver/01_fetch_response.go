@@ -117,7 +117,8 @@ func (f *fetcher) plan(q *fetchQuery, budget int64, incremental bool) (planned i
 		}
 		n = max(n, 0)
 		bytes += n
-		p.include = !incremental || n > 0 || p.code != 0 || p.divergingEnd >= 0 || p.hw != p.knownHW || p.logStart != p.knownStart
+		p.include = !incremental || n > 0 || p.code != 0 || p.divergingEnd >= 0 || p.preferred != noReplica ||
+			p.hw != p.knownHW || p.logStart != p.knownStart
 	}
 	return int(bytes), bytes
 }
@@ -200,7 +201,7 @@ func (s *Server) appendFetchPart(b []byte, f *fetcher, p *fetchPart, left int, f
 		}
 	}
 	if flex {
-		b = p.appendTags(b, q.version, s.deps.NodeID, leaders)
+		b = s.appendFetchPartTags(b, p, q.version, leaders)
 	}
 	return b
 }
@@ -224,8 +225,8 @@ func (p *fetchPart) appendHead(b []byte, q *fetchQuery) []byte {
 	default:
 		b = be.AppendUint32(b, 0xffffffff)
 	}
-	if q.version >= 11 {
-		b = be.AppendUint32(b, 0xffffffff) // no preferred read replica
+	if q.version >= fetchFollowers {
+		b = be.AppendUint32(b, uint32(p.preferred))
 	}
 	return b
 }
@@ -262,11 +263,14 @@ func appendBytesLength(b []byte, n int, flex bool) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(n))
 }
 
-// appendTags writes a partition's tagged fields: where the client's log diverges, and who leads instead.
-func (p *fetchPart) appendTags(b []byte, version int16, self int32, leaders map[int32]bool) []byte {
+// appendFetchPartTags writes a partition's tagged fields: where the client's log diverges, and who leads.
+func (s *Server) appendFetchPartTags(b []byte, p *fetchPart, version int16, leaders map[int32]bool) []byte {
 	be := binary.BigEndian
-	leader, epoch, moved := p.movedTo()
-	moved = moved && version >= fetchLeaders && leader != self
+	var leader, epoch int32
+	moved := version >= fetchLeaders && (p.code == kerr.NotLeaderForPartition.Code || p.code == kerr.FencedLeaderEpoch.Code)
+	if moved {
+		leader, epoch, moved = s.currentLeader(p.id, p.index)
+	}
 	n := byte(0)
 	if p.divergingEnd >= 0 {
 		n++
@@ -289,18 +293,6 @@ func (p *fetchPart) appendTags(b []byte, version int16, self int32, leaders map[
 		b = append(b, 0)
 	}
 	return b
-}
-
-// movedTo is who leads a partition instead of this node, when the client is told that this node does not.
-func (p *fetchPart) movedTo() (leader, epoch int32, moved bool) {
-	switch {
-	case p.code != kerr.NotLeaderForPartition.Code && p.code != kerr.FencedLeaderEpoch.Code:
-	case p.replica != nil && !p.replica.Leads():
-		return p.replica.Leader(), p.replica.LeaderEpoch(), true
-	case p.replica == nil && p.state != nil:
-		return p.state.Leader, p.state.LeaderEpoch, true
-	}
-	return 0, 0, false
 }
 
 // appendFetchTags ends the response with the addresses of leaders that it names (KIP-951).

@@ -1,6 +1,8 @@
 package kafkaserver
 
 import (
+	"fmt"
+
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/partition"
 	"github.com/chronik-io/chronik/internal/replica"
@@ -90,15 +92,12 @@ func (s *Server) offsetFor(version int16, topic string, q *kmsg.ListOffsetsReque
 			return none, kerr.UnsupportedVersion
 		}
 	}
-	if q.Timestamp != earliestOffset && q.Timestamp != earliestLocalOffset {
-		// What lies above a new leader's high watermark is not known to be committed (R17).
-		if err := rep.CheckHighWatermark(); err != nil {
-			return none, err
-		}
-	}
 	log := rep.Log()
 	switch q.Timestamp {
 	case latestOffset:
+		if err := checkHighWatermark(rep, version); err != nil {
+			return none, err
+		}
 		none.Offset, none.LeaderEpoch = rep.LastStableOffset(), rep.LeaderEpoch()
 		return none, nil
 	case earliestOffset, earliestLocalOffset:
@@ -107,14 +106,33 @@ func (s *Server) offsetFor(version int16, topic string, q *kmsg.ListOffsetsReque
 		return none, nil
 	case latestTieredOffset, earliestPendingOffset:
 		return none, nil // there is no tiered storage
-	case maxTimestampOffset:
-		return log.MaxTimestamp()
 	}
-	found, err := log.OffsetForTime(q.Timestamp)
-	if err == nil && found.Offset >= rep.HighWatermark() {
-		return none, nil
+	var found partition.TimeOffset
+	if q.Timestamp == maxTimestampOffset {
+		found, err = log.MaxTimestamp()
+	} else {
+		found, err = log.OffsetForTime(q.Timestamp)
 	}
-	return found, err
+	switch {
+	case err != nil:
+		return none, err
+	case found.Offset >= 0 && found.Offset < rep.LastStableOffset():
+		return found, nil
+	}
+	return none, checkHighWatermark(rep, version)
+}
+
+// listOffsetsNotAvailable is the first version whose clients know OFFSET_NOT_AVAILABLE.
+const listOffsetsNotAvailable = 5
+
+// checkHighWatermark is nil if what lies above the high watermark is not committed; a new leader does not know that at first (R17), and
+// the client is to ask again.
+func checkHighWatermark(rep *replica.Replica, version int16) error {
+	err := rep.CheckHighWatermark()
+	if err != nil && version < listOffsetsNotAvailable {
+		return fmt.Errorf("%w: %w", kerr.LeaderNotAvailable, err)
+	}
+	return err
 }
 
 // epochAt is the leader epoch of the record at an offset, or of the next one to come.

@@ -42,7 +42,7 @@ func (s *Server) handleMetadata(r *request, req *kmsg.MetadataRequest) kmsg.Resp
 	}
 	if req.Topics == nil || r.version == 0 && len(req.Topics) == 0 {
 		for t := range im.Topics() {
-			resp.Topics = append(resp.Topics, s.describeTopic(im, t, req.IncludeTopicAuthorizedOperations))
+			resp.Topics = append(resp.Topics, s.describeTopic(r.version, im, t, req.IncludeTopicAuthorizedOperations))
 		}
 		resp.Topics = append(resp.Topics, s.describeMetadataTopic(req.IncludeTopicAuthorizedOperations))
 	}
@@ -114,7 +114,7 @@ func (s *Server) namedTopic(r *request, im *metadata.Image, q *kmsg.MetadataRequ
 			q.Topic = nil
 			return fail(kerr.UnknownTopicID)
 		default:
-			return s.describeTopic(im, t, ops)
+			return s.describeTopic(r.version, im, t, ops)
 		}
 	}
 	name := *q.Topic
@@ -122,7 +122,7 @@ func (s *Server) namedTopic(r *request, im *metadata.Image, q *kmsg.MetadataRequ
 		return s.describeMetadataTopic(ops)
 	}
 	if t := im.Topic(name); t != nil {
-		return s.describeTopic(im, t, ops)
+		return s.describeTopic(r.version, im, t, ops)
 	}
 	if metadata.CheckTopicName(name) != nil {
 		return fail(kerr.InvalidTopicException)
@@ -147,7 +147,7 @@ func retryable(err error) bool {
 }
 
 // describeTopic describes a topic with its partitions.
-func (s *Server) describeTopic(im *metadata.Image, t *metadata.Topic, ops bool) kmsg.MetadataResponseTopic {
+func (s *Server) describeTopic(version int16, im *metadata.Image, t *metadata.Topic, ops bool) kmsg.MetadataResponseTopic {
 	rt := kmsg.NewMetadataResponseTopic()
 	rt.Topic, rt.TopicID, rt.IsInternal, rt.AuthorizedOperations = &t.Name, t.ID, t.Internal, notAsked
 	if ops {
@@ -165,14 +165,27 @@ func (s *Server) describeTopic(im *metadata.Image, t *metadata.Topic, ops bool) 
 				rp.OfflineReplicas = append(rp.OfflineReplicas, b)
 			}
 		}
+		if version == 0 && len(rp.OfflineReplicas) > 0 {
+			hideOffline(&rp)
+		}
 		rt.Partitions = append(rt.Partitions, rp)
 	}
 	return rt
 }
 
+// hideOffline leaves replicas that are down out of an answer whose version has no place to say so, as Kafka does.
+func hideOffline(p *kmsg.MetadataResponseTopicPartition) {
+	offline := func(id int32) bool { return slices.Contains(p.OfflineReplicas, id) }
+	p.Replicas = slices.DeleteFunc(slices.Clone(p.Replicas), offline)
+	p.ISR = slices.DeleteFunc(slices.Clone(p.ISR), offline)
+	if p.ErrorCode == 0 {
+		p.ErrorCode = kerr.ReplicaNotAvailable.Code
+	}
+}
+
 // leaderServes reports whether clients may be told that a broker leads: it is in service, and is not this one cut off from the others.
 func (s *Server) leaderServes(im *metadata.Image, id int32) bool {
-	return id != metadata.NoLeader && live(im, id) && !(id == s.deps.NodeID && s.forwards() && s.deps.Cluster.Isolated())
+	return id != metadata.NoLeader && live(im, id) && !(id == s.deps.NodeID && s.cutOff())
 }
 
 // suspectWait bounds how long an answer is held back because a leader that it would name seems dead. A client that is told too early

@@ -27,6 +27,7 @@ import (
 // trio is three servers over one replicated metadata log, all in memory. Node 1 leads at first.
 type trio struct {
 	t     *testing.T
+	kafka map[string]string
 	nodes [3]*trioNode
 }
 
@@ -83,9 +84,12 @@ func (n *trioNode) Suspects() []int32 {
 
 func (n *trioNode) Isolated() bool { return n.isolated.Load() }
 
-func newTrio(t *testing.T) *trio {
+func newTrio(t *testing.T) *trio { return newTrioWith(t, nil) }
+
+// newTrioWith starts the nodes with Kafka settings, each in a rack of its own: r1, r2, r3.
+func newTrioWith(t *testing.T, kafka map[string]string) *trio {
 	t.Helper()
-	tr := &trio{t: t}
+	tr := &trio{t: t, kafka: kafka}
 	var founders []metalog.Member
 	for id := int32(1); id <= 3; id++ {
 		founders = append(founders, metalog.Member{NodeID: id, DiskID: uuid.UUID{byte(id)}})
@@ -102,7 +106,7 @@ func newTrio(t *testing.T) *trio {
 	for i, n := range tr.nodes {
 		addr := lns[i].Addr().(*net.TCPAddr)
 		if _, err := tr.nodes[0].ctl.RegisterBroker(t.Context(), controller.Registration{BrokerID: n.id, Incarnation: uuid.UUID{byte(n.id), 1},
-			DiskID: uuid.UUID{byte(n.id)}, Endpoints: []metadata.Endpoint{{Listener: metadata.ListenerKafka, Host: "127.0.0.1", Port: int32(addr.Port)}}}); err != nil {
+			DiskID: uuid.UUID{byte(n.id)}, Rack: fmt.Sprint("r", n.id), Endpoints: []metadata.Endpoint{{Listener: metadata.ListenerKafka, Host: "127.0.0.1", Port: int32(addr.Port)}}}); err != nil {
 			t.Fatal(err)
 		}
 		n.serve(lns[i])
@@ -125,7 +129,10 @@ func (n *trioNode) open(founders []metalog.Member) net.Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	replicas := replica.NewSet(replica.Options{NodeID: n.id, Incarnation: uuid.UUID{byte(n.id), 1}, Store: store, Logger: logger})
+	replicas := replica.NewSet(replica.Options{NodeID: n.id, Incarnation: uuid.UUID{byte(n.id), 1}, Store: store, Logger: logger,
+		Settings: func(im *metadata.Image, topic, name string) string {
+			return im.Config(metadata.ResourceTopic, topic)[name]
+		}})
 	n.ctl = controller.New(controller.Options{Log: n.meta, NodeID: n.id, Static: map[string]string{"default.replication.factor": "1"}})
 	n.sessions = controller.NewSessions(controller.SessionsOptions{Controller: n.ctl})
 	n.meta.Subscribe(replicas.Apply)
@@ -139,7 +146,7 @@ func (n *trioNode) open(founders []metalog.Member) net.Listener {
 	if err := replicas.Load(n.meta.Image()); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Deps{NodeID: n.id, ClusterID: "c", Config: &config.Config{NodeID: n.id, DataDir: "data"}, Meta: n.meta, Controller: n.ctl,
+	s, err := New(Deps{NodeID: n.id, ClusterID: "c", Config: &config.Config{NodeID: n.id, DataDir: "data", Kafka: n.trio.kafka}, Meta: n.meta, Controller: n.ctl,
 		Replicas: replicas, Store: store, Logger: logger, Cluster: n}, Limits{})
 	if err != nil {
 		t.Fatal(err)

@@ -81,6 +81,7 @@ type Server struct {
 	fetchBudget *byteBudget
 	sessions    *fetchSessions
 	fetchMax    int64         // fetch.max.bytes
+	rackAware   bool          // replica.selector.class: consumers are sent to a replica in their rack
 	imaging     chan struct{} // bound 1: held by who makes an image for a client
 	stats       counters
 	producerIDs producerIDs
@@ -120,6 +121,7 @@ func New(d Deps, l Limits) (*Server, error) {
 		sessions: newFetchSessions(0), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
 	given := func(name string) int64 { return config.BrokerInt(name, config.Layers{Static: s.given}) }
 	s.fetchMax, s.sessions.max = given(config.FetchMaxBytes), int(given(config.FetchSessionSlots))
+	s.rackAware = selectsByRack(config.BrokerString(config.ReplicaSelector, config.Layers{Static: s.given}))
 	s.now.Store(time.Now().UnixNano())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if d.Replicas != nil { // produce responses leave together when a commit, or an ack of a follower, has been told to all
