@@ -37,6 +37,10 @@ func Explain(what string, err error) error {
 	case e.Code == cli.ExitUnreachable:
 		e.Err = fmt.Errorf("the cluster did not answer in time or hung up (%w)", rootCause(err))
 		e.Next = "chronikctl status   (or a longer --timeout)"
+		if errors.Is(err, io.EOF) {
+			e.Err = errors.New("the node hung up: it does not serve yet")
+			e.Next = "see its log for what it waits for, or ask another node with -b HOST:PORT"
+		}
 	}
 	return e
 }
