@@ -38,16 +38,15 @@ func (d *doorman) run(after time.Duration) {
 	}
 	for {
 		c, err := d.port.Accept()
+		if err == nil {
+			sendAway(c)
+		}
 		select {
-		case <-d.stop: // the last one is kept from its server; it tries again like those before
-			if err == nil {
-				_ = c.Close()
-			}
+		case <-d.stop:
 			return
 		default:
 		}
 		if err == nil {
-			_ = c.Close() // nothing was read or written
 			continue
 		}
 		select {
@@ -56,6 +55,14 @@ func (d *doorman) run(after time.Duration) {
 		case <-time.After(10 * time.Millisecond): // out of descriptors, or the port is closed
 		}
 	}
+}
+
+// sendAway resets a connection. An orderly end would be taken for a refusal of the client's security settings, and not tried again.
+func sendAway(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = c.Close() // nothing was read or written
 }
 
 // leave ends the watch. From then on the port is its server's.
