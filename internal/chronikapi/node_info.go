@@ -39,6 +39,7 @@ const (
 	PeerHalf        = "half"        // one direction only
 	PeerRefused     = "refused"     // nobody listens there
 	PeerUnreachable = "unreachable" // no connection, for another reason
+	PeerEmpty       = "empty"       // a process with its id runs on an empty directory and waits to be taken in
 )
 
 // Peer is how things are between the node and another one.

@@ -149,17 +149,20 @@ func (s *Sessions) propose(ctx context.Context, d decision) {
 	defer cancel()
 	var err error
 	if d.kind == decideFence {
-		s.o.Logger.Warn("broker fenced", "broker", d.broker, "epoch", d.epoch, "reason", d.reason)
 		if err = s.c.FenceBroker(ctx, d.broker, d.epoch); err == nil {
 			s.mu.Lock()
 			s.core.left(d.broker, d.epoch)
 			s.mu.Unlock()
 		}
 	} else {
-		s.o.Logger.Info("broker in service", "broker", d.broker, "epoch", d.epoch)
 		err = s.c.UnfenceBroker(ctx, d.broker, d.epoch)
 	}
-	if err != nil && ctx.Err() == nil && !errors.Is(err, metalog.ErrNotController) {
+	switch {
+	case err == nil && d.kind == decideFence:
+		s.o.Logger.Warn("broker fenced", "broker", d.broker, "epoch", d.epoch, "reason", d.reason)
+	case err == nil:
+		s.o.Logger.Info("broker in service", "broker", d.broker, "epoch", d.epoch)
+	case ctx.Err() == nil && !errors.Is(err, metalog.ErrNotController): // without a majority it is tried again and again
 		s.o.Logger.Warn("broker neither fenced nor unfenced", "broker", d.broker, "epoch", d.epoch, "err", err)
 	}
 }

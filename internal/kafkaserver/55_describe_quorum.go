@@ -57,7 +57,10 @@ func describeLog(p *kmsg.DescribeQuorumResponseTopicPartition, st *metalog.Statu
 		r.ReplicaID, r.LogEndOffset, r.LastFetchTimestamp, r.LastCaughtUpTimestamp = m.NodeID, -1, -1, -1
 		r.ReplicaDirectoryID = m.DiskID
 		if f, ok := known[m]; ok {
-			r.LogEndOffset, r.LastFetchTimestamp, r.LastCaughtUpTimestamp = f.Match, orUnknown(f.LastAckMs), orUnknown(f.CaughtUpMs)
+			r.LastFetchTimestamp, r.LastCaughtUpTimestamp = orUnknown(f.LastAckMs), orUnknown(f.CaughtUpMs)
+			if f.LastAckMs > 0 { // before its first answer in this epoch nothing is known of its log
+				r.LogEndOffset = f.Match
+			}
 		}
 		if m == st.Self {
 			r.LogEndOffset = st.End

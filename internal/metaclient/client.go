@@ -27,6 +27,7 @@ type Client struct {
 	kafka  *kgo.Client
 	admin  *kadm.Client
 	base   []kgo.Opt
+	nodes  nodeClients
 }
 
 // Open builds a client for the cluster that the flags name. Nothing is dialled yet.
@@ -123,7 +124,10 @@ func (c *Client) With(opts ...kgo.Opt) (*kgo.Client, error) {
 }
 
 // Close closes all connections.
-func (c *Client) Close() { c.kafka.Close() }
+func (c *Client) Close() {
+	c.nodes.close()
+	c.kafka.Close()
+}
 
 // Reach returns as soon as one address accepts a connection. When none does it names all of them with their causes at
 // once; a client library would go on trying until the timeout and then say only that.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -37,6 +38,10 @@ func Explain(what string, err error) error {
 	case e.Code == cli.ExitUnreachable:
 		e.Err = fmt.Errorf("the cluster did not answer in time or hung up (%w)", rootCause(err))
 		e.Next = "chronikctl status   (or a longer --timeout)"
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			e.Err = errors.New("the node hung up: it does not serve yet")
+			e.Next = "see its log for what it waits for, or ask another node with -b HOST:PORT"
+		}
 	}
 	return e
 }

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/chronik-io/chronik/internal/chronikapi"
 )
 
 // lagTolerated is how far a node's metadata may be behind without being worth a word: entries arrive while we ask.
@@ -26,6 +28,7 @@ func judge(f *facts) *Status {
 		}
 	}
 	var offline, under, underMin []string
+	cause := map[int32]bool{} // the nodes without which partitions are offline
 	tolerates := -1
 	for _, p := range f.partitions {
 		name := fmt.Sprintf("%s-%d", p.topic, p.partition)
@@ -48,6 +51,9 @@ func judge(f *facts) *Status {
 		case p.leader < 0 || f.node(p.leader).State != NodeUp:
 			s.Counts.Offline++
 			offline = append(offline, name)
+			for _, id := range p.replicas {
+				cause[id] = cause[id] || f.node(id).State != NodeUp
+			}
 		case known && live < minISR:
 			s.Counts.UnderMinISR++
 			underMin = append(underMin, name)
@@ -71,6 +77,7 @@ func judge(f *facts) *Status {
 	s.judgeQuorum(f, &tolerates)
 	s.Tolerates = tolerates
 	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written")
+	s.nameCause(f, len(offline) > 0, cause)
 	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused")
 	addPartitionFinding(s, Degraded, without(under, offline, underMin), "too few live replicas", "all are served")
 	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
@@ -111,15 +118,69 @@ func (s *Status) judgeNodes(f *facts) {
 		if n.info != nil && n.info.FaultFrom >= 0 {
 			s.add(Degraded, fmt.Sprintf("node %d has lost metadata entries from %d on: its vote does not count until it has them again", id, n.info.FaultFrom), "chronikctl status --watch")
 		}
-		switch n.State {
-		case NodeUnreachable:
-			s.add(Degraded, fmt.Sprintf("node %d at %s does not answer: %s", id, n.Address, n.Error), fmt.Sprintf("start node %d again: chronik-server start --config FILE", id))
-		case NodeFenced:
-			s.add(Degraded, fmt.Sprintf("node %d is fenced: the controller has not heard from it", id), fmt.Sprintf("start node %d again: chronik-server start --config FILE", id))
-		case NodeMissing:
-			s.add(Degraded, fmt.Sprintf("node %d holds replicas or a vote but is not registered", id), fmt.Sprintf("start node %d again: chronik-server start --config FILE", id))
+		if n.State == NodeUp {
+			continue
+		}
+		what := map[NodeState]string{
+			NodeUnreachable: fmt.Sprintf("node %d at %s does not answer: %s", id, n.Address, n.Error),
+			NodeFenced:      fmt.Sprintf("node %d is fenced: the controller has not heard from it", id),
+			NodeMissing:     fmt.Sprintf("node %d holds replicas or a vote but is not registered", id),
+		}[n.State]
+		if by := f.emptyAs(id); by >= 0 {
+			what = fmt.Sprintf("node %d runs on an empty directory, as node %d sees it: that is not the disk which is a member of this cluster", id, by)
+		}
+		s.add(Degraded, what, f.remedy(id))
+	}
+}
+
+// emptyAs returns a node that is connected to a process which has the id of another one, and an empty directory; -1 for none.
+func (f *facts) emptyAs(id int32) int32 {
+	for _, by := range slices.Sorted(maps.Keys(f.nodes)) {
+		if info := f.nodes[by].info; info != nil {
+			for _, p := range info.Peers {
+				if p.NodeID == id && p.State == chronikapi.PeerEmpty {
+					return by
+				}
+			}
 		}
 	}
+	return -1
+}
+
+// remedy is what to do about a node that is not up.
+func (f *facts) remedy(id int32) string {
+	if f.emptyAs(id) >= 0 {
+		return fmt.Sprintf("stop node %d, put its data directory back as it was, and start it again", id)
+	}
+	return fmt.Sprintf("start node %d again: chronik-server start --config FILE", id)
+}
+
+// nameCause replaces the advice of the finding about offline partitions, the newest one, by what brings them back, where that is known.
+func (s *Status) nameCause(f *facts, offline bool, cause map[int32]bool) {
+	var down []int32
+	for id := range cause {
+		if cause[id] {
+			down = append(down, id)
+		}
+	}
+	if !offline || len(down) == 0 {
+		return
+	}
+	slices.Sort(down)
+	next := f.remedy(down[0])
+	if len(down) > 1 {
+		next = fmt.Sprintf("bring back nodes %s, which have their replicas; begin with node %d", list(down), down[0])
+	}
+	s.Findings[len(s.Findings)-1].Next = next
+}
+
+// list is ids in words.
+func list(ids []int32) string {
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = fmt.Sprint(id)
+	}
+	return strings.Join(words, ", ")
 }
 
 // head is the end of the committed metadata log as far as anybody says, -1 if nobody does.
@@ -198,15 +259,19 @@ func (s *Status) judgeQuorum(f *facts, tolerates *int) {
 		return
 	}
 	live := 0
+	var down []int32
 	for _, id := range f.quorum.Voters {
-		if n := f.node(id); n.State == NodeUp {
+		if f.node(id).State == NodeUp {
 			live++
+		} else {
+			down = append(down, id)
 		}
 	}
 	majority := len(f.quorum.Voters)/2 + 1
 	spare := live - majority
 	if spare < 0 {
-		s.add(Unavailable, fmt.Sprintf("only %d of %d voters answer: metadata cannot change", live, len(f.quorum.Voters)), "")
+		s.add(Unavailable, fmt.Sprintf("only %d of %d voters answer: metadata cannot change", live, len(f.quorum.Voters)),
+			fmt.Sprintf("bring back %d of nodes %s; a majority is enough", -spare, list(down)))
 	}
 	if spare = max(spare, 0); *tolerates < 0 || spare < *tolerates {
 		*tolerates = spare

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -227,6 +228,11 @@ func TestJudge(t *testing.T) {
 		{"a disk has lost entries", func(f *facts) {
 			f.nodes[2].info = &chronikapi.NodeInfoResponse{FaultFrom: 12}
 		}, Degraded, 1, "lost metadata entries from 12"},
+		{"an empty directory in the place of a member", func(f *facts) {
+			f.nodes[3].State = NodeFenced
+			f.partitions[2].leader = 1
+			f.nodes[1].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Peers: []chronikapi.Peer{{NodeID: 3, State: chronikapi.PeerEmpty}}}
+		}, Degraded, 0, "node 3 runs on an empty directory, as node 1 sees it"},
 		{"settings may not be read", func(f *facts) { f.minISR = nil }, Healthy, 1, ""},
 		{"fewer replicas than min ISR accept writes", func(f *facts) {
 			f.quorum, f.voterEnds = nil, nil
@@ -252,6 +258,40 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%d rows: a node that is away must stay a row", len(s.Nodes))
 			}
 		})
+	}
+}
+
+// What is to be done names what brings partitions back, not where to look at them.
+func TestJudgeNamesTheCause(t *testing.T) {
+	next := func(change func(f *facts)) string {
+		f := threeNodes()
+		for i := range f.partitions {
+			f.partitions[i].replicas, f.partitions[i].isr = []int32{int32(i) + 1}, []int32{int32(i) + 1}
+		}
+		change(f)
+		s := judge(f)
+		if s.State != Unavailable {
+			t.Errorf("%s: %+v", s.State, s.Findings)
+		}
+		var all []string
+		for _, x := range s.Findings {
+			all = append(all, x.Text+" => "+x.Next)
+		}
+		return strings.Join(all, "\n")
+	}
+	one := next(func(f *facts) { f.nodes[2].State, f.partitions[1].leader = NodeFenced, -1 })
+	if !strings.Contains(one, "orders-1 => start node 2 again") {
+		t.Errorf("one node is away: %s", one)
+	}
+	two := next(func(f *facts) { f.nodes[2].State, f.nodes[3].State = NodeUnreachable, NodeUnreachable })
+	for _, want := range []string{"orders-1, orders-2 => bring back nodes 2, 3", "metadata cannot change => bring back 1 of nodes 2, 3"} {
+		if !strings.Contains(two, want) {
+			t.Errorf("two nodes are away: %q is not in %s", want, two)
+		}
+	}
+	none := next(func(f *facts) { f.partitions[1].leader = -1 })
+	if !strings.Contains(none, "orders-1 => chronikctl topic describe orders") {
+		t.Errorf("all nodes are up: %s", none)
 	}
 }
 
@@ -398,6 +438,52 @@ func TestStatusKeepsARowForANodeThatIsAway(t *testing.T) {
 	}
 	if s.Nodes[0].State != NodeUnreachable || s.State == Healthy {
 		t.Errorf("node 0 is %s, the cluster %s", s.Nodes[0].State, s.State)
+	}
+}
+
+// A broker that accepts connections and never answers (stopped, or not serving yet) holds a status up for no longer than its own row takes.
+func TestStatusIsNotHeldUpByASilentBroker(t *testing.T) {
+	cl, c := newCluster(t, kfake.SeedTopics(3, "orders"))
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	cl.ControlKey(int16(kmsg.Metadata), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		host, port, _ := net.SplitHostPort(silent.Addr().String())
+		n, _ := strconv.Atoi(port)
+		resp := kreq.ResponseKind().(*kmsg.MetadataResponse)
+		resp.ControllerID = 1
+		for i, a := range cl.ListenAddrs() {
+			b := kmsg.NewMetadataResponseBroker()
+			b.NodeID, b.Host = int32(i), host
+			_, p, _ := net.SplitHostPort(a)
+			at, _ := strconv.Atoi(p)
+			if b.Port = int32(at); i == 0 {
+				b.Port = int32(n)
+			}
+			resp.Brokers = append(resp.Brokers, b)
+		}
+		return resp, nil, true
+	})
+	for _, bootstrap := range [][]string{{silent.Addr().String(), cl.ListenAddrs()[1]}, cl.ListenAddrs()[1:2]} {
+		for range 2 { // whom it asks first is drawn
+			c, err = OpenTarget("chronikctl", Target{Bootstrap: bootstrap})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 3*nodeProbeTimeout)
+			s, err := c.Status(ctx)
+			cancel()
+			c.Close()
+			if err != nil {
+				t.Fatalf("bootstrap %v: %v", bootstrap, err)
+			}
+			if s.Nodes[0].State != NodeUnreachable || s.Nodes[1].State != NodeUp {
+				t.Fatalf("bootstrap %v: node 0 is %s, node 1 %s: %s", bootstrap, s.Nodes[0].State, s.Nodes[1].State, s.Nodes[1].Error)
+			}
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // NodeInfo asks one node how it is; hashAt is the entry whose hash is wanted, chronikapi.None for none. A broker that is not Chronik's
 // does not know the request: the error is not one of the connection.
 func (c *Client) NodeInfo(ctx context.Context, id int32, hashAt int64) (*chronikapi.NodeInfoResponse, error) {
-	resp, err := c.kafka.Broker(int(id)).Request(ctx, &chronikapi.NodeInfoRequest{HashAt: hashAt})
+	resp, err := c.broker(id).Request(ctx, &chronikapi.NodeInfoRequest{HashAt: hashAt})
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (c *Client) NodeInfo(ctx context.Context, id int32, hashAt int64) (*chronik
 
 // NodeStats asks one node how much it does.
 func (c *Client) NodeStats(ctx context.Context, id int32) (*chronikapi.NodeStatsResponse, error) {
-	resp, err := c.kafka.Broker(int(id)).Request(ctx, &chronikapi.NodeStatsRequest{})
+	resp, err := c.broker(id).Request(ctx, &chronikapi.NodeStatsRequest{})
 	if err != nil {
 		return nil, err
 	}

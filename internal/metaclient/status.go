@@ -1,6 +1,7 @@
 package metaclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-io/chronik/internal/chronikapi"
@@ -172,39 +172,42 @@ func (f *facts) node(id int32) *Node {
 
 // readTopology reads brokers and partitions from Metadata, and fenced brokers from DescribeCluster where it is known.
 func (c *Client) readTopology(ctx context.Context, f *facts) error {
-	m, err := c.admin.Metadata(ctx)
+	answer, err := c.askAny(ctx, func() kmsg.Request { return kmsg.NewPtrMetadataRequest() }) // of all topics
 	if err != nil {
 		return err
 	}
-	f.clusterID, f.controller = m.Cluster, m.Controller
+	m := answer.(*kmsg.MetadataResponse)
+	f.clusterID, f.controller = deref(m.ClusterID), m.ControllerID
 	for _, b := range m.Brokers {
 		n := f.node(b.NodeID)
-		n.State, n.Address = NodeUp, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
-		if b.Rack != nil {
-			n.Rack = *b.Rack
-		}
+		c.nodes.learn(b.NodeID, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+		n.State, n.Address, n.Rack = NodeUp, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), deref(b.Rack)
 	}
 	for _, t := range m.Topics {
-		if t.Err != nil || t.Topic == MetadataTopic {
+		name := deref(t.Topic)
+		if t.ErrorCode != 0 || name == MetadataTopic {
 			continue // the metadata log is every node's, and the quorum below tells of it
 		}
 		f.topics++
 		for _, p := range t.Partitions {
-			f.partitions = append(f.partitions, partitionFacts{t.Topic, p.Partition, p.Leader, p.Replicas, p.ISR, t.IsInternal})
+			f.partitions = append(f.partitions, partitionFacts{name, p.Partition, p.Leader, p.Replicas, p.ISR, t.IsInternal})
 			for _, id := range p.Replicas {
 				f.node(id)
 			}
 		}
 	}
-	req := kmsg.NewPtrDescribeClusterRequest()
-	req.IncludeFencedBrokers = true
-	if resp, err := req.RequestWith(ctx, c.kafka); err == nil && resp.ErrorCode == 0 {
+	slices.SortFunc(f.partitions, func(a, b partitionFacts) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	})
+	answer, err = c.askAny(ctx, func() kmsg.Request {
+		req := kmsg.NewPtrDescribeClusterRequest()
+		req.IncludeFencedBrokers = true
+		return req
+	})
+	if resp, ok := answer.(*kmsg.DescribeClusterResponse); err == nil && ok && resp.ErrorCode == 0 {
 		for _, b := range resp.Brokers {
 			n := f.node(b.NodeID)
-			n.Address = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
-			if b.Rack != nil {
-				n.Rack = *b.Rack
-			}
+			n.Address, n.Rack = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), deref(b.Rack)
 			if b.IsFenced {
 				n.State = NodeFenced
 			}
@@ -228,7 +231,7 @@ func (c *Client) probeNodes(ctx context.Context, f *facts) {
 func (c *Client) probeNode(ctx context.Context, n *Node) {
 	ctx, cancel := context.WithTimeout(ctx, nodeProbeTimeout)
 	defer cancel()
-	b := c.kafka.Broker(int(n.ID))
+	b := c.broker(n.ID)
 	if _, err := b.Request(ctx, kmsg.NewPtrApiVersionsRequest()); err != nil {
 		n.State, n.Error = NodeUnreachable, dialCause(err)
 		if errors.Is(err, kerr.SaslAuthenticationFailed) {
@@ -270,13 +273,18 @@ func (c *Client) probeNode(ctx context.Context, n *Node) {
 
 // readQuorum reads the voters of the metadata log; nil where the cluster does not tell.
 func (c *Client) readQuorum(ctx context.Context) (*Quorum, map[int32]int64) {
-	req := kmsg.NewPtrDescribeQuorumRequest()
-	t := kmsg.NewDescribeQuorumRequestTopic()
-	t.Topic = "__cluster_metadata" // the name that Kafka's own tools ask for
-	t.Partitions = append(t.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
-	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, c.kafka)
-	if err != nil || resp.ErrorCode != 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+	ctx, cancel := context.WithTimeout(ctx, nodeProbeTimeout) // it goes to the controller, which may be silent
+	defer cancel()
+	answer, err := c.askAny(ctx, func() kmsg.Request {
+		req := kmsg.NewPtrDescribeQuorumRequest()
+		t := kmsg.NewDescribeQuorumRequestTopic()
+		t.Topic = "__cluster_metadata" // the name that Kafka's own tools ask for
+		t.Partitions = append(t.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+		req.Topics = append(req.Topics, t)
+		return req
+	})
+	resp, ok := answer.(*kmsg.DescribeQuorumResponse)
+	if err != nil || !ok || resp.ErrorCode != 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
 		return nil, nil
 	}
 	p := resp.Topics[0].Partitions[0]
@@ -308,14 +316,17 @@ func (c *Client) readMinISR(ctx context.Context, f *facts) map[string]int {
 	}
 	out := make(map[string]int, len(names))
 	for chunk := range slices.Chunk(names, configBatch) {
-		req := kmsg.NewPtrDescribeConfigsRequest()
-		for _, n := range chunk {
-			r := kmsg.NewDescribeConfigsRequestResource()
-			r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, n, []string{"min.insync.replicas"}
-			req.Resources = append(req.Resources, r)
-		}
-		resp, err := req.RequestWith(ctx, c.kafka)
-		if err != nil {
+		answer, err := c.askAny(ctx, func() kmsg.Request {
+			req := kmsg.NewPtrDescribeConfigsRequest()
+			for _, n := range chunk {
+				r := kmsg.NewDescribeConfigsRequestResource()
+				r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, n, []string{"min.insync.replicas"}
+				req.Resources = append(req.Resources, r)
+			}
+			return req
+		})
+		resp, ok := answer.(*kmsg.DescribeConfigsResponse)
+		if err != nil || !ok {
 			return nil
 		}
 		for _, r := range resp.Resources {
@@ -335,6 +346,3 @@ func deref(s *string) string {
 	}
 	return *s
 }
-
-// ensure that the raw client is what kmsg sends through.
-var _ kmsg.Requestor = (*kgo.Client)(nil)

@@ -188,6 +188,9 @@ func (n *Node) startKafka() error {
 		return err
 	}
 	n.kafka = server
+	if err := n.doorman.leave(context.Background()); err != nil {
+		return err
+	}
 	go func() {
 		err := server.Serve(kafkaserver.Listener{Name: clientListener, Net: n.ports.kafka})
 		if !errors.Is(err, kafkaserver.ErrServerClosed) {

@@ -202,13 +202,13 @@ func (f *founder) step(ctx context.Context) (why string, err error) {
 	for _, st := range states {
 		switch {
 		case st.Genesis != nil:
-			return fmt.Sprintf("for add-node: node %d is in cluster %s, which does not know this disk %s", st.Member.NodeID, st.Genesis.ClusterID, f.disk), nil
+			return fmt.Sprintf("for add-node, and never by itself: node %d is in cluster %s, which does not know this disk, %s; if this node was a member, stop it and put its old data directory back", st.Member.NodeID, st.Genesis.ClusterID, f.disk), nil
 		case st.List != f.list:
-			return fmt.Sprintf("for a change of the configuration: node %d lists other founders in [[peers]] than node %d", st.Member.NodeID, f.self), nil
+			return fmt.Sprintf("for a change of the configuration: node %d lists other founders in [[peers]] than node %d; give all nodes the same [[peers]] and restart them", st.Member.NodeID, f.self), nil
 		}
 	}
 	if len(missing) > 0 {
-		return "for the other founders: " + strings.Join(missing, ", "), nil
+		return "for the other founders: " + strings.Join(missing, ", ") + "; a cluster is founded once all nodes of [[peers]] run", nil
 	}
 	if lowest := f.peers[0].ID; f.self != lowest {
 		return fmt.Sprintf("for node %d to found the cluster", lowest), nil

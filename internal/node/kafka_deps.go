@@ -52,6 +52,8 @@ func (n *Node) peerStates() []chronikapi.Peer {
 
 func peerState(p *peer.PeerStatus) string {
 	switch {
+	case (p.Out || p.In) && p.Hello.Founding:
+		return chronikapi.PeerEmpty
 	case p.Out && p.In:
 		return chronikapi.PeerConnected
 	case p.Out || p.In:

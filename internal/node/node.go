@@ -52,6 +52,7 @@ type Node struct {
 	id      Identity
 	genesis *Genesis
 	ports   listeners
+	doorman *doorman
 	mesh    *peer.Mesh
 	hello   atomic.Pointer[peer.Hello] // who this process is to other nodes
 	store   *partition.Store
@@ -186,6 +187,8 @@ func (n *Node) bind(context.Context) error {
 	}
 	n.ports = ports
 	n.onStop("ports", func(context.Context) error { return ports.close() })
+	n.doorman = newDoorman(ports.kafka, doormanAfter)
+	n.onStop("doorman", n.doorman.leave)
 	n.nonce, err = newNonce()
 	n.mesh = n.newMesh()
 	n.startHTTP()

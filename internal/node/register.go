@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chronik-io/chronik/internal/controller"
@@ -17,8 +18,9 @@ import (
 
 const (
 	registerEvery   = 50 * time.Millisecond
-	registerTimeout = 2 * time.Second // of one attempt
-	registerSays    = 5 * time.Second // between two log lines about why not
+	registerTimeout = 2 * time.Second  // of one attempt
+	registerSays    = time.Second      // until the log says why not
+	registerRepeats = 30 * time.Second // until it says the same again
 )
 
 // register makes this incarnation of the broker known to the controller, whoever that is, and returns when this node's own image shows it.
@@ -27,7 +29,7 @@ func (n *Node) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	said := time.Now()
+	saidAt, said := time.Now().Add(registerSays-registerRepeats), ""
 	for {
 		b := n.meta.Image().Broker(n.id.NodeID)
 		if b != nil && b.Incarnation == n.incarnation {
@@ -40,9 +42,10 @@ func (n *Node) register(ctx context.Context) error {
 		if err == nil {
 			continue
 		}
-		if time.Since(said) > registerSays {
-			said = time.Now()
-			n.logger.Info("not registered yet", "node", n.id.NodeID, "why", err, "leader", n.meta.Status().Leader.NodeID)
+		why := n.waitsFor(err)
+		if since := time.Since(saidAt); since > registerRepeats || said != "" && why != said && since > registerSays {
+			saidAt, said = time.Now(), why
+			n.logger.Info("not in service yet", "node", n.id.NodeID, "waits", why)
 		}
 		select {
 		case <-ctx.Done():
@@ -51,6 +54,35 @@ func (n *Node) register(ctx context.Context) error {
 		case <-time.After(registerEvery):
 		}
 	}
+}
+
+// waitsFor says in words what has to happen before this node can register, after an attempt has failed.
+func (n *Node) waitsFor(err error) string {
+	voters := n.meta.Status().Voters.Members
+	var away []string
+	up := 0
+	for _, v := range voters {
+		if v == n.self() {
+			up++
+			continue
+		}
+		switch p := n.mesh.Peer(v.NodeID); {
+		case p.Out && p.Hello.Member == v:
+			up++
+		case p.Out:
+			away = append(away, fmt.Sprintf("node %d at %s runs on another disk", v.NodeID, p.Address))
+		default:
+			away = append(away, fmt.Sprintf("node %d at %s is not reachable", v.NodeID, p.Address))
+		}
+	}
+	majority := len(voters)/2 + 1
+	switch {
+	case up < majority:
+		return fmt.Sprintf("for %d of %d voters to run: %s; start %d of them", majority, len(voters), strings.Join(away, ", "), majority-up)
+	case errors.Is(err, metalog.ErrNotController):
+		return "for a controller to be elected"
+	}
+	return fmt.Sprintf("for the controller, node %d: %v", n.meta.Status().Leader.NodeID, err)
 }
 
 // registration is what this process says of itself.
