@@ -213,3 +213,29 @@ func (o *Observer) Image(ctx context.Context, node int, offset int64) (*metadata
 	}
 	return metadata.Decode(bytes.NewReader(r.Image))
 }
+
+// AwaitAll waits until all nodes answer and follow the same leader, and returns who that is.
+func (o *Observer) AwaitAll(ctx context.Context, within time.Duration) (leader int32, err error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		infos := o.Infos(ctx)
+		if leader, ok := agreed(infos); ok {
+			return leader, nil
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return -1, fmt.Errorf("nodes do not follow one leader: %s: %w", positions(infos), err)
+		}
+	}
+}
+
+func agreed(infos []*chronikapi.NodeInfoResponse) (leader int32, ok bool) {
+	leader = -1
+	for _, in := range infos {
+		if in == nil || in.Leader < 0 || leader >= 0 && in.Leader != leader {
+			return -1, false
+		}
+		leader = in.Leader
+	}
+	return leader, true
+}
