@@ -15,11 +15,12 @@ const (
 	Pause                       // SIGSTOP, and SIGCONT after the hold
 	PauseThenKill               // SIGSTOP, and SIGKILL instead of SIGCONT: nothing that it had in hand is ever done
 	KillInStart                 // SIGKILL, and once more while it starts
+	Terminate                   // SIGTERM, and a start after the hold
 )
 
 // String is its name in reports.
 func (d Damage) String() string {
-	return [...]string{"kill", "pause", "pause then kill", "kill, and kill in start"}[d]
+	return [...]string{"kill", "pause", "pause then kill", "kill, and kill in start", "terminate"}[d]
 }
 
 // Target says whom a fault hits; who that is, is decided when it comes.
@@ -91,6 +92,7 @@ var kinds = []Fault{
 	{Target: Follower, Damage: []Damage{Kill}},
 	{Target: Follower, Damage: []Damage{Pause}},
 	{Target: Follower, Damage: []Damage{KillInStart}},
+	{Target: Controller, Damage: []Damage{Terminate}},
 	{Target: Two, Damage: []Damage{Kill}},
 	{Target: Two, Damage: []Damage{Pause}},
 	{Target: Two, Damage: []Damage{Pause, Kill}},

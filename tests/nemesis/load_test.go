@@ -19,9 +19,10 @@ import (
 
 const (
 	keys          = 5
-	perBroker     = 2 // clients
-	answerWithin  = 3 * time.Second
-	serverTimeout = 2 * time.Second // in requests that have one
+	perBroker     = 2                      // clients
+	leastPatience = 500 * time.Millisecond // of a client, drawn for each operation: short ones ask again while their broker is stopped
+	answerWithin  = 3 * time.Second        // the longest
+	serverTimeout = 2 * time.Second        // in requests that have one
 	setting       = "retention.ms"
 	firstValue    = 1_000_000 // milliseconds; values are counted up from here, so that each is written once
 	ownImageWait  = time.Second
@@ -127,7 +128,11 @@ func (c *client) do(o *op) {
 	o.session = session
 	asked := time.Now()
 	o.call = asked.Sub(c.l.began)
-	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	patience := between(c.r, leastPatience, answerWithin)
+	if o.latest {
+		patience = settleWithin
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	o.result = unknown
 	if resp, err := c.kafka.SeedBrokers()[0].Request(ctx, o.request()); err == nil {

@@ -52,12 +52,18 @@ func (n *Nemesis) Do(ctx context.Context, f Fault) (*Outcome, error) {
 			errs = append(errs, n.cluster.Nodes[v].Pause())
 		}
 	}
-	n.each(out, func(i, v int) error {
-		if f.damage(i) == Kill || f.damage(i) == KillInStart {
+	errs = append(errs, n.each(out, func(i, v int) error {
+		switch f.damage(i) {
+		case Kill, KillInStart:
 			n.kill(v)
+		case Terminate:
+			n.incarnation[v].Add(1)
+			if err := n.cluster.Nodes[v].Stop(); err != nil {
+				return fmt.Errorf("stop node %d: %w", v+1, err)
+			}
 		}
 		return nil
-	})
+	}))
 	if err := sleep(ctx, f.Hold); err != nil {
 		errs = append(errs, err)
 	}

@@ -10,9 +10,10 @@ import (
 
 // Progress notes when a load was acknowledged something. It may be used by all goroutines.
 type Progress struct {
-	mu   sync.Mutex
-	acks []ack
-	more chan struct{} // closed at the next ack
+	mu        sync.Mutex // guards the rest
+	acks      []ack
+	forgotten int           // before those
+	more      chan struct{} // closed at the next ack
 }
 
 type ack struct{ asked, at time.Time }
@@ -33,27 +34,31 @@ func (p *Progress) Ack(asked time.Time) {
 func (p *Progress) Count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.acks)
+	return p.forgotten + len(p.acks)
 }
 
-// Forget drops what is older than a time.
+// Forget drops what came before a time, to bound the memory. It is still counted.
 func (p *Progress) Forget(before time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.acks = slices.DeleteFunc(p.acks, func(a ack) bool { return a.at.Before(before) })
+	n := 0
+	for n < len(p.acks) && p.acks[n].at.Before(before) {
+		n++
+	}
+	p.acks, p.forgotten = slices.Clone(p.acks[n:]), p.forgotten+n
 }
 
 // AwaitAsked waits for an acknowledgement of something that was asked after a time, and returns when it came.
 func (p *Progress) AwaitAsked(ctx context.Context, after time.Time) (time.Time, error) {
 	for seen := 0; ; {
 		p.mu.Lock()
-		for _, a := range p.acks[min(seen, len(p.acks)):] {
+		for _, a := range p.acks[max(seen-p.forgotten, 0):] {
 			if a.asked.After(after) {
 				p.mu.Unlock()
 				return a.at, nil
 			}
 		}
-		seen = len(p.acks)
+		seen = p.forgotten + len(p.acks)
 		more := p.more
 		p.mu.Unlock()
 		select {

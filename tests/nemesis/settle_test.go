@@ -138,10 +138,10 @@ func (r *run) checkImage(node int, im *metadata.Image, key string, ops []*op) {
 	}
 }
 
-// mayBeDeleted is whether a deletion that was acknowledged names the topic, or one of unknown outcome may have been of it.
+// mayBeDeleted is whether a deletion that was acknowledged names the topic, or one of unknown outcome may have been of it, late as it may be.
 func mayBeDeleted(ops []*op, created *op) bool {
 	for _, o := range ops {
-		if o.kind == remove && (o.result == done && o.id == created.id || o.result == unknown && o.ret >= created.call) {
+		if o.kind == remove && (o.result == done && o.id == created.id || o.result == unknown) {
 			return true
 		}
 	}
