@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,8 +39,11 @@ type stream struct {
 func (s *stream) change(ctx context.Context) error {
 	s.n++
 	o := &op{key: s.topic, kind: alter, value: int64(firstValue + s.n)}
-	if s.n%20 == 0 {
-		o.key, o.kind = fmt.Sprintf("%s-%d", s.topic, s.n), create
+	switch s.n % 40 {
+	case 20:
+		o.key, o.kind = s.topic+"-more", create
+	case 0:
+		o.key, o.kind = s.topic+"-more", remove
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
@@ -58,7 +63,7 @@ func (s *stream) change(ctx context.Context) error {
 var errNotDone = errors.New("not acknowledged")
 
 // TestFailover measures the longest time without an acknowledged change when the controller is killed, as clients of the other two brokers
-// see it. CHRONIK_NEMESIS_KILLS says how often.
+// see it. CHRONIK_NEMESIS_KILLS says how often, CHRONIK_NEMESIS_TOPICS how many topics there are besides.
 func TestFailover(t *testing.T) {
 	kills := int(number(t, "CHRONIK_NEMESIS_KILLS", 0))
 	if kills == 0 {
@@ -96,6 +101,9 @@ func TestFailover(t *testing.T) {
 			})
 		}
 	}
+	if n := int(number(t, "CHRONIK_NEMESIS_TOPICS", 0)); n > 0 {
+		createMany(ctx, t, openStream(t, c.Nodes[0].Kafka), n)
+	}
 	var gaps []time.Duration
 	for k := range kills {
 		gap, line := killController(ctx, t, c, o, progress, &victim)
@@ -127,6 +135,30 @@ func openStream(t *testing.T, address string) *kgo.Client {
 	return k
 }
 
+// createMany creates topics of one partition, which make the image large.
+func createMany(ctx context.Context, t *testing.T, k *kgo.Client, n int) {
+	t.Helper()
+	const atOnce = 500
+	for from := 0; from < n; from += atOnce {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.TimeoutMillis = int32(settleWithin.Milliseconds())
+		for i := from; i < min(from+atOnce, n); i++ {
+			topic := kmsg.NewCreateTopicsRequestTopic()
+			topic.Topic, topic.NumPartitions, topic.ReplicationFactor = fmt.Sprintf("many-%d", i), 1, 1
+			req.Topics = append(req.Topics, topic)
+		}
+		resp, err := k.SeedBrokers()[0].Request(ctx, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, topic := range resp.(*kmsg.CreateTopicsResponse).Topics {
+			if err := kerr.ErrorForCode(topic.ErrorCode); err != nil {
+				t.Fatalf("create %s: %v", topic.Topic, err)
+			}
+		}
+	}
+}
+
 func createTopic(ctx context.Context, t *testing.T, s *stream) {
 	t.Helper()
 	resp, err := s.kafka.SeedBrokers()[0].Request(ctx, (&op{key: s.topic, kind: create, value: firstValue}).request())
@@ -136,6 +168,21 @@ func createTopic(ctx context.Context, t *testing.T, s *stream) {
 	if err := kerr.ErrorForCode(resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode); err != nil {
 		t.Fatal(err)
 	}
+}
+
+var logTime = regexp.MustCompile(`time=(\S+)`)
+
+// since is the lines of a server's log after a time.
+func since(log string, after time.Time) string {
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		if m := logTime.FindStringSubmatch(line); m != nil {
+			if at, err := time.Parse(time.RFC3339Nano, m[1]); err == nil && at.After(after) {
+				b.WriteString(line)
+			}
+		}
+	}
+	return b.String()
 }
 
 // killController kills the controller under load, measures, and starts it again.
@@ -161,6 +208,13 @@ func killController(ctx context.Context, t *testing.T, c *testcluster.Cluster, o
 	}
 	_ = sleep(ctx, measuredAfter)
 	gap := p.LongestGap(at, time.Now())
+	if gap > aimFailover { // why
+		for i, s := range c.Nodes {
+			if i != leader {
+				t.Logf("node %d since the kill at %s:\n%s", i+1, at.Format("15:04:05.000"), since(s.Log(), at))
+			}
+		}
+	}
 	if err := c.Nodes[leader].TryRestart(); err != nil {
 		t.Fatal(err)
 	}
