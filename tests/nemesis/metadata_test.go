@@ -117,6 +117,7 @@ func TestMetadataUnderFaults(t *testing.T) {
 		}
 		r.load.stop()
 		r.settle(generation, h)
+		t.Logf("round %d: %d changes acknowledged, %d histories checked", min(n, rounds), r.load.progress.Count(), r.tally.keys)
 	}
 	stop()
 	r.report(time.Since(began))
