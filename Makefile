@@ -10,9 +10,11 @@ RACE     := ./internal/wal ./internal/partition ./internal/metalog ./internal/me
 TESTFLAGS ?=
 FUZZTIME ?= 20s
 SEEDS    ?= 20000
+ROUNDS   ?= 200
+KILLS    ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim bench completions
+.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover bench completions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -52,6 +54,12 @@ conformance-cluster: ## the same with a cluster of three, as Kafka's was
 
 sim: ## the simulator: SEEDS=n
 	CHRONIK_SEEDS=$(SEEDS) $(GO) test ./internal/sim -count=1 -timeout 0 -v -run 'TestSeeds|TestScorecard'
+
+nemesis: ## three processes killed and stopped under metadata changes: ROUNDS=n, CHRONIK_SEED=n
+	CHRONIK_NEMESIS_ROUNDS=$(ROUNDS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestMetadataUnderFaults'
+
+failover: ## time without an acknowledged change when the controller is killed: KILLS=n
+	CHRONIK_NEMESIS_KILLS=$(KILLS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestFailover'
 
 bench: build ## the micro-benchmarks of the storage and metadata packages
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/wal ./internal/partition ./internal/metalog ./internal/metadata

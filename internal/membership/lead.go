@@ -34,6 +34,10 @@ func (m *Membership) ElectNow() {
 	m.transport.electSelf()
 }
 
+// ElectionTerm is the highest term in which another member has asked this process for a vote, 0 for none: a hint that it is becoming
+// the leader.
+func (m *Membership) ElectionTerm() uint64 { return m.transport.asked.Load() }
+
 // votes reports whether this node is a voter of the last committed configuration; before there is one, of the founders'.
 func (m *Membership) votes() bool {
 	members := m.Members()

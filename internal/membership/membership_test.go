@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -449,5 +450,52 @@ func TestStartsFromASnapshot(t *testing.T) {
 	after := wait(t, claims)
 	if after.BootNonce != 2 || after.Term <= before.Term || len(m.Members()) != 1 {
 		t.Errorf("claim %+v after %+v, members %+v", after, before, m.Members())
+	}
+}
+
+// A server keeps its connections to another one. When that one starts again they are dead, and an election that finds it out by losing the
+// vote it needs has to wait for Raft's timeout before the next.
+func TestVotesAreAskedForOnLiveConnections(t *testing.T) {
+	a, b := options(t, 1, 1, nil), options(t, 2, 2, nil)
+	from := newTransport(newNetworkTransport(a, newRaftLogger(a.Logger)))
+	defer from.Close()
+	address := b.Listener.Addr().String()
+	for term := uint64(1); term <= 3; term++ {
+		if term > 1 {
+			l, err := net.Listen("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Listener = l
+		}
+		to := newTransport(newNetworkTransport(b, newRaftLogger(b.Logger)))
+		stop := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case rpc := <-to.Consumer():
+					rpc.Respond(&raft.RequestVoteResponse{Term: term, Granted: true}, nil)
+				case <-stop:
+					return
+				}
+			}
+		}()
+		var wg sync.WaitGroup
+		for range pooledPerServer { // so many connections are kept
+			wg.Go(func() {
+				var resp raft.RequestVoteResponse
+				if err := from.RequestVote(b.Self.serverID(), encodeAddress(b.Self), &raft.RequestVoteRequest{Term: term}, &resp); err != nil || !resp.Granted {
+					t.Errorf("start %d of the voter: granted %v, %v", term, resp.Granted, err)
+				}
+			})
+		}
+		wg.Wait()
+		if got := to.asked.Load(); got != term {
+			t.Errorf("a vote in term %d was asked for, and %d is noted", term, got)
+		}
+		close(stop)
+		if err := to.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -3,7 +3,10 @@ package membership
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -17,14 +20,17 @@ const (
 	electSelfTimeout = time.Second
 )
 
-// transport stands between Raft and its network. It closes two ways in which Raft goes wrong: the heartbeat fast path,
-// which changes state beside the main loop, and pipelining, which can wedge a follower.
+// transport stands between Raft and its network. It closes three ways in which Raft goes wrong: the heartbeat fast path,
+// which changes state beside the main loop, pipelining, which can wedge a follower, and connections that are kept after the other
+// process has ended: a vote that is asked for on one of them would be lost, and with it the election.
 type transport struct {
 	raft.Transport
 	rpcs chan raft.RPC
-	stop chan struct{}
-	once sync.Once
-	done sync.WaitGroup
+	// asked is the highest term in which another server has asked for a vote.
+	asked atomic.Uint64
+	stop  chan struct{}
+	once  sync.Once
+	done  sync.WaitGroup
 }
 
 var (
@@ -59,6 +65,9 @@ func (t *transport) pump() {
 				rpc.Respond(nil, fmt.Errorf("install snapshot of %d bytes: %w", req.Size, ErrLimit))
 				continue
 			}
+			if req, ok := rpc.Command.(*raft.RequestVoteRequest); ok {
+				t.asked.Store(max(t.asked.Load(), req.Term)) // nobody else writes it
+			}
 			select {
 			case t.rpcs <- rpc:
 			case <-t.stop:
@@ -79,13 +88,29 @@ func (t *transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (ra
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
-// RequestPreVote is part of an optional interface and has to be passed on by hand.
+// RequestVote asks again when a connection from before has ended. To give a vote twice is to give it once.
+func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return onLiveConnection(func() error { return t.Transport.RequestVote(id, to, req, resp) })
+}
+
+// RequestPreVote is part of an optional interface and has to be passed on by hand. It asks again like RequestVote.
 func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	inner, ok := t.Transport.(raft.WithPreVote)
 	if !ok {
 		return errors.New("request pre-vote: transport without pre-vote")
 	}
-	return inner.RequestPreVote(id, to, req, resp)
+	return onLiveConnection(func() error { return inner.RequestPreVote(id, to, req, resp) })
+}
+
+// onLiveConnection repeats a request as long as it meets connections that have ended: as many as may be kept, and a new one.
+func onLiveConnection(ask func() error) error {
+	for left := pooledPerServer; ; left-- {
+		err := ask()
+		ended := errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+		if !ended || left == 0 {
+			return err
+		}
+	}
 }
 
 // electSelf makes this node's own Raft start an election now, as a transfer of leadership to it would. An election is

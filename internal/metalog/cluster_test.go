@@ -26,6 +26,7 @@ type testCluster struct {
 	boots   []uint64
 	members []Member
 	lossy   bool
+	cut     int32 // node that nothing reaches and that reaches nobody; 0 for none
 	rng     *rand.Rand
 	term    uint64
 	leads   []int64 // epoch led last, by node
@@ -34,7 +35,7 @@ type testCluster struct {
 func (c *testCluster) Send(m *Message) {
 	b := AppendMessage(nil, m)
 	c.mu.Lock()
-	drop := c.lossy && c.rng.IntN(10) == 0
+	drop := c.lossy && c.rng.IntN(10) == 0 || c.cut != 0 && (m.From.NodeID == c.cut || m.To.NodeID == c.cut)
 	to := c.logs[m.To.NodeID-1]
 	c.mu.Unlock()
 	if drop || to == nil {
@@ -162,6 +163,47 @@ func TestThreeVotersFailOver(t *testing.T) {
 			t.Fatalf("node has %q", got)
 		}
 	}
+}
+
+// A leader that was stopped while another took over does not know it when it goes on. What it says without appending anything, a refusal
+// or that all is as asked, would be about the past.
+func TestOldLeaderDoesNotAnswerFromThePast(t *testing.T) {
+	c := newTestCluster(t, 3, 3)
+	one := c.lead(0)
+	c.propose(one, 0, 20)
+	nothing := func(*metadata.Image) ([]metadata.Event, error) { return nil, nil }
+	if _, err := one.Propose(context.Background(), nothing); err != nil {
+		t.Fatalf("a leader that is followed: %v", err)
+	}
+	c.agree(one)
+	c.mu.Lock()
+	c.cut = 1
+	c.mu.Unlock()
+	two := c.lead(1)
+	c.propose(two, 20, 5)
+	told := make(chan error, 1)
+	go func() {
+		_, err := one.Propose(context.Background(), nothing)
+		told <- err
+	}()
+	select {
+	case err := <-told:
+		t.Fatalf("the old leader answers (%v) while another one leads", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	c.mu.Lock()
+	c.cut = 0
+	c.mu.Unlock()
+	select {
+	case err := <-told:
+		if !errors.Is(err, ErrNotController) {
+			t.Errorf("the old leader answers %v: nothing was done, and another node has to be asked", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the old leader never answers")
+	}
+	c.propose(two, 25, 5)
+	c.agree(two)
 }
 
 func TestLaggingMemberGetsHistoryAndImage(t *testing.T) {

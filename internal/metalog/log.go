@@ -71,7 +71,7 @@ func (o *Options) defaults() {
 
 // Proposal returns the events to append, given the image with everything that was appended before. It runs on the owner goroutine and
 // must be quick; it may be run on a node that then fails to commit. No events and no error is a proposal that waits for everything
-// before it. An error refuses the proposal and is returned by Propose as it is.
+// before it, and for a majority's word that this node still leads: what it saw then holds. An error refuses the proposal and is returned by Propose as it is.
 type Proposal func(working *metadata.Image) ([]metadata.Event, error)
 
 // Log is the metadata log on this node.

@@ -17,9 +17,11 @@ type owner struct {
 	barrier  int64  // what the applier must have passed before serving; 0 for none
 	working  *metadata.Image
 	inflight []applyItem // appended groups with what they make of the image, in order
-	handed   int64       // committed entries below were given to the applier
-	accepted int64       // proposals since the start
-	hashAt   int64       // the next image hash is due at this offset
+	// unconfirmed are proposals of this step without events; see confirm.
+	unconfirmed []*proposal
+	handed      int64 // committed entries below were given to the applier
+	accepted    int64 // proposals since the start
+	hashAt      int64 // the next image hash is due at this offset
 
 	sinceImage int64      // bytes of entries since the last image
 	stored     *ImageFile // from another member, durable as a file
@@ -111,6 +113,7 @@ func (o *owner) persisted() {
 // flush does what the steps since the last one ask for.
 func (o *owner) flush() {
 	l := o.l
+	o.confirm()
 	o.core.Replicate()
 	out := o.core.Take()
 	l.storage.mark.Store(o.core.commit)
@@ -168,11 +171,19 @@ func (o *owner) leadership() {
 	}
 }
 
+// fail ends all proposals in hand. One that appended nothing certainly did nothing.
 func (o *owner) fail(err error) {
 	for _, it := range o.inflight {
+		if it.p != nil && it.p.empty {
+			it.p.finish(0, ErrNotController)
+			continue
+		}
 		it.p.finish(0, err)
 	}
-	o.inflight = nil
+	for _, p := range o.unconfirmed {
+		p.finish(0, ErrNotController)
+	}
+	o.inflight, o.unconfirmed = nil, nil
 }
 
 // handOver gives newly committed entries to the applier: as prepared images where this node made them, else as entries.

@@ -20,6 +20,7 @@ type proposal struct {
 	events Proposal
 	voters []Member // instead of events
 	state  atomic.Int32
+	empty  bool // it appends nothing, and belongs to the owner
 	done   chan struct{}
 	offset int64
 	err    error
@@ -65,8 +66,8 @@ func (o *owner) append(p *proposal) error {
 		return err
 	}
 	if len(events) == 0 {
-		o.inflight = append(o.inflight, applyItem{from: first, end: first, p: p})
-		o.again()
+		p.empty = true
+		o.unconfirmed = append(o.unconfirmed, p)
 		return nil
 	}
 	entries := make([]NewEntry, len(events))
@@ -99,6 +100,35 @@ func (o *owner) append(p *proposal) error {
 	o.working = next
 	o.inflight = append(o.inflight, applyItem{from: first, end: first + int64(len(entries)), old: old, image: next, delta: delta, p: p})
 	return nil
+}
+
+// confirm lets proposals without events wait for what proves that they were judged by the log's present state: an entry that was appended
+// after them and is committed. Another node may lead by now without this one knowing, above all if this process was stopped for a while;
+// then nothing is committed here, and what they saw may long be past. One entry serves all that are waiting. A log with one voter
+// needs none.
+func (o *owner) confirm() {
+	waiting := o.unconfirmed
+	if len(waiting) == 0 {
+		return
+	}
+	o.unconfirmed = nil
+	end := o.core.log.end()
+	if len(o.core.votersInForce().Members) > 1 {
+		if _, err := o.core.Propose([]NewEntry{{Type: EntryNoop}}); err != nil {
+			for _, p := range waiting {
+				p.finish(0, err)
+			}
+			return
+		}
+		old := o.working
+		o.working = old.WithOffset(end)
+		o.inflight = append(o.inflight, applyItem{from: end, end: end + 1, old: old, image: o.working, delta: &metadata.Delta{}})
+		end++
+	}
+	for _, p := range waiting {
+		o.inflight = append(o.inflight, applyItem{from: end, end: end, p: p})
+	}
+	o.again()
 }
 
 // appendHash writes down the hash of the image before it, for all to compare.

@@ -19,11 +19,12 @@ import (
 // Raft's own detection takes a second. These shorten it where it is certain that the process that leads has ended: not silent, ended.
 const (
 	watchEvery    = 100 * time.Millisecond
-	agreeWithin   = 50 * time.Millisecond // a majority has to say so in this time
-	probeWithin   = 40 * time.Millisecond // of it, for one's own answer
-	rankDelay     = 75 * time.Millisecond // so that one of the survivors begins, and not all
-	electOnceIn   = 5 * time.Second       // elections begun here
-	stuckFor      = 5 * time.Second       // a leader that commits nothing for this long hands over
+	agreeWithin   = 50 * time.Millisecond  // a majority has to say so in this time
+	probeWithin   = 40 * time.Millisecond  // of it, for one's own answer
+	rankDelay     = 75 * time.Millisecond  // so that one of the survivors begins, and not all
+	electPatience = 600 * time.Millisecond // for an election that another one has begun, or is about to
+	electOnceIn   = 5 * time.Second        // elections begun here
+	stuckFor      = 5 * time.Second        // a leader that commits nothing for this long hands over
 	handOverEvery = 10 * time.Second
 	noNode        = -1
 )
@@ -46,12 +47,14 @@ func (n *Node) onPeer(e peer.Event) {
 
 // leaderWatch is what watchLeader remembers.
 type leaderWatch struct {
-	n      *Node
-	began  time.Time // the last election
-	term   uint64    // of the claim for which it was
-	commit int64     // as it was seen to move last
-	moved  time.Time
-	handed time.Time
+	n       *Node
+	began   time.Time // the last election
+	term    uint64    // of the claim for which it was
+	yields  time.Time // since when an election is left to another node
+	yielded uint64    // the claim's term for which it is
+	commit  int64     // as it was seen to move last
+	moved   time.Time
+	handed  time.Time
 }
 
 // watchLeader starts an election at once when the leader's process is gone, and hands over when this node leads and cannot.
@@ -99,9 +102,51 @@ func (w *leaderWatch) considerElection(ctx context.Context) {
 	if leader, ok := n.members.Leader(); n.members.Claim() != claim || ok && leader.NodeID != claim.NodeID {
 		return
 	}
+	if w.yield(n.members.ElectionTerm() > claim.Term || n.doubts.askedBefore(s, n.id.NodeID), claim.Term, time.Now()) {
+		return // this is called again soon
+	}
 	w.began, w.term = time.Now(), claim.Term
 	n.logger.Info("leader is gone, starting an election", "node", claim.NodeID, "term", claim.Term)
 	n.members.ElectNow()
+}
+
+// yield reports whether the election is to be left to another node, which has asked for votes or is about to. Two elections at once cost
+// more than either: the second ends the first one's lead, and Raft then waits for its own timeout. The patience is for an election on
+// a busy machine; after it, this node begins one of its own.
+func (w *leaderWatch) yield(another bool, term uint64, now time.Time) bool {
+	if !another {
+		return false
+	}
+	if w.yielded != term {
+		w.yielded, w.yields = term, now
+	}
+	return now.Sub(w.yields) < electPatience
+}
+
+// doubts are the questions of other voters whether a process is gone. Who asks begins an election if enough say so; of several the one
+// with the lowest id is to. It belongs to all goroutines.
+type doubts struct {
+	mu    sync.Mutex // guards the rest
+	about suspicion
+	by    []int32
+}
+
+func (d *doubts) ask(s suspicion, by int32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.about != s {
+		d.about, d.by = s, nil
+	}
+	if !slices.Contains(d.by, by) {
+		d.by = append(d.by, by)
+	}
+}
+
+// askedBefore reports whether a node before this one has asked about the process.
+func (d *doubts) askedBefore(s suspicion, self int32) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.about == s && slices.ContainsFunc(d.by, func(id int32) bool { return id < self })
 }
 
 // considerFirst begins the first election of a cluster as soon as all founders are there: nobody has anything to lose by it.
@@ -175,7 +220,7 @@ func (n *Node) agreed(ctx context.Context, s suspicion) bool {
 }
 
 // handleSuspect says what this node knows of a process, having looked again if it is not sure.
-func (n *Node) handleSuspect(ctx context.Context, _ *peer.Hello, payload []byte) ([]byte, error) {
+func (n *Node) handleSuspect(ctx context.Context, from *peer.Hello, payload []byte) ([]byte, error) {
 	var s suspicion
 	if err := json.Unmarshal(payload, &s); err != nil {
 		return nil, fmt.Errorf("read suspicion: %w", err)
@@ -187,6 +232,7 @@ func (n *Node) handleSuspect(ctx context.Context, _ *peer.Hello, payload []byte)
 	defer cancel()
 	for n.mesh.Probe(s.Node); ; {
 		if n.processGone(s) {
+			n.doubts.ask(s, from.Member.NodeID)
 			return []byte("gone"), nil
 		}
 		select {

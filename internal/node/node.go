@@ -67,6 +67,7 @@ type Node struct {
 	kafka       *kafkaserver.Server
 	changed     chan struct{} // bound 1: the image or the controller has changed
 	suspected   chan struct{} // bound 1: a process of another node may have ended
+	doubts      doubts
 	broken      atomic.Pointer[error]
 	serving     atomic.Bool
 	free        atomic.Pointer[uint64] // bytes, once they are known

@@ -54,26 +54,35 @@ type Server struct {
 	log    logTail
 }
 
-// build compiles the server once per test binary.
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "chronik-test-")
+// buildDir is where binaries are built, made once per test binary.
+var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "chronik-test-") })
+
+// builds compile the server and the tool, each once per test binary.
+var builds = map[string]func() (string, error){
+	"chronik-server": sync.OnceValues(func() (string, error) { return compile("chronik-server") }),
+	"chronikctl":     sync.OnceValues(func() (string, error) { return compile("chronikctl") }),
+}
+
+func compile(name string) (string, error) {
+	dir, err := buildDir()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "chronik-server")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/chronik-io/chronik/cmd/chronik-server")
+	path := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-o", path, "github.com/chronik-io/chronik/cmd/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build chronik-server: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return path, nil
-})
+}
 
-// Binary returns the path of a server built from this repository, or CHRONIK_TEST_BINARY.
-func Binary(t testing.TB) string {
+// Tool returns the path of a command, chronik-server or chronikctl, built from this repository.
+func Tool(t testing.TB, name string) string {
 	t.Helper()
-	if path := os.Getenv("CHRONIK_TEST_BINARY"); path != "" {
-		return path
+	build, ok := builds[name]
+	if !ok {
+		t.Fatalf("no command %q is built for tests", name)
 	}
 	path, err := build()
 	if err != nil {
@@ -82,10 +91,19 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// Cleanup removes the build; call it at the end of TestMain.
+// Binary returns the path of a server built from this repository, or CHRONIK_TEST_BINARY.
+func Binary(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("CHRONIK_TEST_BINARY"); path != "" {
+		return path
+	}
+	return Tool(t, "chronik-server")
+}
+
+// Cleanup removes the builds; call it at the end of TestMain.
 func Cleanup() {
-	if path, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path)) // what is left is in the temporary directory
+	if dir, err := buildDir(); err == nil {
+		_ = os.RemoveAll(dir) // what is left is in the temporary directory
 	}
 }
 
