@@ -28,7 +28,7 @@ WORK = [  # name, figure (sum: the p50 of each operation, added), arguments
 def bench(a, address, arguments, seconds, warmup):
     if a.replication_factor:
         arguments += f" --replication-factor {a.replication_factor}"
-    cmd = [f"{a.bin}/chronik-bench", "-b", address, "--duration", f"{seconds}s", "--warmup", f"{warmup}s", "-o", "json", "-q"] + arguments.split()
+    cmd = [f"{a.bin}/chronik-bench", "-b", address, "--duration", f"{seconds}s", "--warmup", f"{warmup}s", "-o", "json", "-q", "--timeout", "60s"] + arguments.split()
     out = subprocess.run(cmd, capture_output=True, text=True)
     if not out.stdout:
         sys.exit(f"{' '.join(cmd)}: exit {out.returncode}: {out.stderr.strip()}")
