@@ -95,7 +95,7 @@ var scorecard = []bug{
 	{"fault-forgotten", metalog.BugFaultForgotten, 0, "damage", 8000, false},
 	{"fault-until-unknown", metalog.BugFaultUntilUnknown, 0, "damage", 8000, false},
 	{"clear-fault-before-fsync", metalog.BugClearFaultBeforeSync, 0, "damage", 20000, true},
-	{"clear-without-nonce", metalog.BugClearWithoutNonce, 0, "damage", 8000, false},
+	{"clear-without-nonce", metalog.BugClearWithoutNonce, 0, "damage", 100000, true},
 	{"promise-cut-by-truncate", 0, bugPromisesCut, "any", 4000, false},
 	{"one-promise-copy", metalog.BugOnePromiseCopy, 0, "damage", 1000, false},
 	{"recycle-without-carry", 0, bugRecycleWithoutCarry, "any", 20000, false},
