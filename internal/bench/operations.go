@@ -236,7 +236,9 @@ func (o *operations) finish() map[string]*hdrhistogram.Histogram {
 		}
 		leftover = append(leftover, w.leftover...)
 	}
-	o.clean(leftover)
+	if !o.run.o.KeepTopic {
+		o.clean(leftover)
+	}
 	for _, kc := range o.raw {
 		kc.Close()
 	}

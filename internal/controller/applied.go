@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,8 +16,16 @@ type applied struct {
 	mu      sync.Mutex // guards the rest
 	offsets map[int32]int64
 	lagging map[int32]lag
-	wanted  int64 // the largest offset that anybody waited for
-	changed chan struct{}
+	wanted  int64     // the largest offset that anybody waited for
+	waiters []*waiter // bound: admin requests under way
+}
+
+// waiter is somebody who waits until brokers show an offset. It is woken once, by whoever sees that they do: with many requests under
+// way, waking all of them for every report costs more than the requests.
+type waiter struct {
+	brokers []int32
+	offset  int64
+	shown   chan struct{} // closed then
 }
 
 // lag is how a broker that is too slow is measured: it has caught up when it shows what was wanted at a time soon after that time.
@@ -26,7 +35,7 @@ type lag struct {
 }
 
 func newApplied() *applied {
-	return &applied{offsets: map[int32]int64{}, lagging: map[int32]lag{}, changed: make(chan struct{})}
+	return &applied{offsets: map[int32]int64{}, lagging: map[int32]lag{}}
 }
 
 // report takes in what a broker shows. The number of brokers is bounded by who may register.
@@ -44,8 +53,7 @@ func (a *applied) report(broker int32, offset int64, now time.Time) {
 			a.lagging[broker] = lag{a.wanted, now}
 		}
 	}
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.wake()
 }
 
 // reset forgets a broker: another incarnation of it has an image of its own.
@@ -58,49 +66,76 @@ func (a *applied) reset(broker int32) {
 
 // await returns when all the brokers show the offset, those that lag excepted; at the latest after ShownWithin.
 func (a *applied) await(ctx context.Context, brokers []int32, offset int64) {
-	if len(brokers) == 0 {
+	w := a.enter(brokers, offset)
+	if w == nil {
 		return
 	}
-	var timer *time.Timer
-	for {
-		missing, changed := a.missing(brokers, offset)
-		if len(missing) == 0 {
-			return
-		}
-		if timer == nil {
-			timer = time.NewTimer(ShownWithin)
-			defer timer.Stop()
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-			a.slow(missing, offset)
-			return
-		}
+	timer := time.NewTimer(ShownWithin)
+	defer timer.Stop()
+	select {
+	case <-w.shown:
+	case <-ctx.Done():
+		a.leave(w, false)
+	case <-timer.C:
+		a.leave(w, true)
 	}
 }
 
-func (a *applied) missing(brokers []int32, offset int64) (missing []int32, changed <-chan struct{}) {
+// enter adds somebody who waits; nil if nobody is missing.
+func (a *applied) enter(brokers []int32, offset int64) *waiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.wanted = max(a.wanted, offset)
-	for _, id := range brokers {
-		if _, lags := a.lagging[id]; !lags && a.offsets[id] < offset {
-			missing = append(missing, id)
-		}
+	w := &waiter{brokers: brokers, offset: offset}
+	if a.shows(w) {
+		return nil
 	}
-	return missing, a.changed
+	w.shown = make(chan struct{})
+	a.waiters = append(a.waiters, w)
+	return w
 }
 
-// slow marks brokers that did not show an offset in time.
-func (a *applied) slow(brokers []int32, offset int64) {
+// leave ends a wait. When it took too long, the brokers that are missing are marked as slow.
+func (a *applied) leave(w *waiter, late bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, id := range brokers {
-		if _, lags := a.lagging[id]; !lags && a.offsets[id] < offset {
+	i := slices.Index(a.waiters, w)
+	if i < 0 {
+		return // it was over already
+	}
+	a.waiters = slices.Delete(a.waiters, i, i+1)
+	if late {
+		a.slow(w)
+	}
+}
+
+// shows reports whether nobody is missing.
+func (a *applied) shows(w *waiter) bool {
+	for _, id := range w.brokers {
+		if _, lags := a.lagging[id]; !lags && a.offsets[id] < w.offset {
+			return false
+		}
+	}
+	return true
+}
+
+// slow marks brokers that did not show an offset in time. Whoever waits for nobody else goes on.
+func (a *applied) slow(w *waiter) {
+	for _, id := range w.brokers {
+		if _, lags := a.lagging[id]; !lags && a.offsets[id] < w.offset {
 			a.lagging[id] = lag{a.wanted, time.Now()}
 		}
 	}
+	a.wake()
+}
+
+// wake ends the waits that are over, and leaves the others asleep.
+func (a *applied) wake() {
+	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool {
+		if !a.shows(w) {
+			return false
+		}
+		close(w.shown)
+		return true
+	})
 }

@@ -74,6 +74,9 @@ func DecodeEventAt(b []byte) (Event, int64, error) {
 			return nil, 0, fmt.Errorf("decode event %q version %d: %w: time", name, version, ErrMalformed)
 		}
 	}
+	if ev, ok := readFast(string(name), rest); ok {
+		return ev, atMs, nil
+	}
 	fields := make([]byte, 0, len(rest)+1)
 	fields = append(fields, '{')
 	fields = append(fields, bytes.TrimPrefix(rest, []byte(","))...)

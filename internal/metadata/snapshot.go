@@ -119,7 +119,14 @@ func readRecord(in io.Reader) (record, error) {
 	if k > maxSnapshotKey || v > maxSnapshotValue {
 		return record{}, fmt.Errorf("read snapshot record: %w: %d bytes of key, %d of value", ErrSnapshot, k, v)
 	}
-	b, err := io.ReadAll(io.LimitReader(in, int64(k)+int64(v))) // grows with what is there, not with what a length says
+	var b []byte
+	var err error
+	if size := int64(k) + int64(v); size <= 64<<10 {
+		b = make([]byte, size)
+		_, err = io.ReadFull(in, b)
+	} else {
+		b, err = io.ReadAll(io.LimitReader(in, size)) // grows with what is there, not with what a length says
+	}
 	if err != nil || len(b) != int(k)+int(v) {
 		return record{}, fmt.Errorf("read snapshot record: %w: cut short", ErrSnapshot)
 	}
@@ -198,7 +205,9 @@ func (l *loader) addConfig(r record, h Hash) error {
 		Name     string            `json:"name"`
 		Values   map[string]string `json:"values"`
 	}
-	if err := strictUnmarshal(r.value, &v); err != nil {
+	if res, values, ok := fastConfig(r.value); ok {
+		v.Resource, v.Name, v.Values = res.Type, res.Name, values
+	} else if err := strictUnmarshal(r.value, &v); err != nil {
 		return err
 	}
 	l.configs.Insert([]byte(r.key), &configResource{Resource: Resource{v.Resource, v.Name}, values: v.Values, hash: h})
@@ -212,12 +221,17 @@ func (l *loader) addTopic(r record, h Hash) error {
 		Internal  bool      `json:"internal"`
 		CreatedMs int64     `json:"createdMs"`
 	}
-	if err := strictUnmarshal(r.value, &v); err != nil {
+	t := &Topic{}
+	if fast, ok := fastTopic(r.value); ok {
+		*t = fast
+	} else if err := strictUnmarshal(r.value, &v); err != nil {
 		return err
+	} else {
+		*t = Topic{Name: v.Name, ID: v.ID, Internal: v.Internal, CreatedMs: v.CreatedMs}
 	}
-	t := &Topic{Name: v.Name, ID: v.ID, Internal: v.Internal, CreatedMs: v.CreatedMs, hash: h}
-	parts := l.partitions[v.Name]
-	delete(l.partitions, v.Name)
+	t.hash = h
+	parts := l.partitions[t.Name]
+	delete(l.partitions, t.Name)
 	t.Partitions = make([]*Partition, len(parts))
 	for n := range t.Partitions {
 		p := parts[int32(n)]
@@ -241,7 +255,9 @@ func (l *loader) addPartition(r record, h Hash) error {
 		N     int32  `json:"partition"`
 		Partition
 	}
-	if err := strictUnmarshal(r.value, &v); err != nil {
+	if topic, n, p, ok := fastPartition(r.value); ok {
+		v.Topic, v.N, v.Partition = topic, n, p
+	} else if err := strictUnmarshal(r.value, &v); err != nil {
 		return err
 	}
 	if err := v.check(); err != nil {

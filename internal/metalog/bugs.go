@@ -43,6 +43,11 @@ const (
 	BugOnePromiseCopy                        // the promise is written once
 	BugSkipChainCheck                        // entries are taken without looking at the chain
 	BugPartialLineage                        // an image holds only the end of the lineage
+	BugFaultyClaims                          // a member with damage leads
+	BugCountTwice                            // a reply that comes twice counts twice
+	BugOldAnswers                            // promises and acks of other ballots count
+	BugVotersByTwo                           // successive voters may differ by more than one member
+	BugInstallBelowCommit                    // an image may end below the own commit
 	BugNoBootCarry                           // nothing is written at the start, so nothing makes durable what was found
 )
 

@@ -309,7 +309,7 @@ func (c *Core) considerImage(s *storingImage) {
 	at := s.file.Meta.At
 	own, known := c.log.at(at.End)
 	switch {
-	case at.End <= c.commit:
+	case at.End <= c.commit && !c.bug(BugInstallBelowCommit):
 		if !s.adopt {
 			c.nack(&Message{From: s.from})
 		}
@@ -343,7 +343,7 @@ func (c *Core) ImageStored() {
 	}
 	at := s.file.Meta.At
 	own, known := c.log.at(at.End)
-	if at.End <= c.commit || known && own == at && !c.bug(BugInstallNoRetain|BugInstallNoRecheck) {
+	if at.End <= c.commit && !c.bug(BugInstallBelowCommit) || known && own == at && !c.bug(BugInstallNoRetain|BugInstallNoRecheck) {
 		c.considerImage(s)
 		return
 	}

@@ -46,7 +46,7 @@ type progress struct {
 // Claim tells the core that this process may try to lead in a term. It obeys the rule that binds any receiver: never a term at or below
 // an own promise.
 func (c *Core) Claim(term uint64) {
-	if c.halted != nil || c.fault >= 0 {
+	if c.halted != nil || c.fault >= 0 && !c.bug(BugFaultyClaims) {
 		return
 	}
 	b := Ballot{Term: term, Member: c.cfg.Self, Nonce: c.cfg.Nonce}
@@ -142,7 +142,7 @@ func (c *Core) leadPersisted() {
 
 func (c *Core) onPromise(m *Message) {
 	l := c.lead
-	if l == nil || l.ballot != m.Ballot || m.Report == nil {
+	if l == nil || l.ballot != m.Ballot && !c.bug(BugOldAnswers) || m.Report == nil {
 		return
 	}
 	if l.phase >= RoleOpening {
@@ -155,7 +155,7 @@ func (c *Core) onPromise(m *Message) {
 		return
 	}
 	r := reply{m.From, m.Report, m.Promised}
-	if i := slices.IndexFunc(l.replies, func(x reply) bool { return x.member == m.From }); i >= 0 {
+	if i := slices.IndexFunc(l.replies, func(x reply) bool { return x.member == m.From }); i >= 0 && !c.bug(BugCountTwice) {
 		l.replies[i] = r
 	} else {
 		l.replies = append(l.replies, r)
@@ -407,7 +407,7 @@ func (c *Core) CheckVoters(members []Member) error {
 			}
 		}
 	}
-	if len(members) == 0 || added+removed > 1 {
+	if len(members) == 0 || added+removed > 1 && !c.bug(BugVotersByTwo) {
 		return ErrVotersChange
 	}
 	return nil

@@ -187,7 +187,7 @@ func (c *Core) onNack(m *Message) {
 // heard is the progress of the sender of a reply to this leader.
 func (c *Core) heard(m *Message) *progress {
 	l := c.lead
-	if l == nil || l.ballot != m.Ballot || l.phase < RoleOpening {
+	if l == nil || l.ballot != m.Ballot && !c.bug(BugOldAnswers) || l.phase < RoleOpening {
 		return nil
 	}
 	p := c.progressOf(m.From)

@@ -104,6 +104,37 @@ func TestSoloFoundsProposesAndRecovers(t *testing.T) {
 	}
 }
 
+// A node that is restarted again and again writes an image when one is due, though no process of it has appended that much: what a start
+// has to replay is bounded.
+func TestImageIsDueAcrossRestarts(t *testing.T) {
+	dir := t.TempDir()
+	for boot := uint64(1); boot < 20; boot++ {
+		o := soloOptions(vfs.OS, dir, boot)
+		o.ImageBytes = 4 << 10
+		l := openSolo(t, o)
+		waitLeader(t, l)
+		for i := range 5 {
+			if _, err := l.Propose(context.Background(), setConfig("k", fmt.Sprint(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Close(); err != nil { // waits for an image that is being written
+			t.Fatal(err)
+		}
+		ends, err := listImages(vfs.OS, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ends) > 0 {
+			if boot < 3 {
+				t.Fatalf("boot %d has written an image at %d: this test shows nothing", boot, ends[0])
+			}
+			return
+		}
+	}
+	t.Fatal("19 starts with five changes each, and no image")
+}
+
 func TestProposalsAreOrderedAndIsolated(t *testing.T) {
 	l := openSolo(t, soloOptions(vfs.OS, t.TempDir(), 1))
 	defer l.Close()

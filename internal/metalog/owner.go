@@ -34,7 +34,7 @@ type owner struct {
 }
 
 func newOwner(l *Log, core *Core) *owner {
-	return &owner{l: l, core: core, handed: l.image.Load().Offset() + 1}
+	return &owner{l: l, core: core, handed: l.image.Load().Offset() + 1, sinceImage: l.storage.replayed, imageSize: l.storage.imageSize}
 }
 
 func nextHash(end int64) int64 { return (end/imageHashEvery + 1) * imageHashEvery }

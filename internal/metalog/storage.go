@@ -22,7 +22,11 @@ type storage struct {
 	index  index
 	mark   atomic.Int64 // the known commit, for the header of each commit
 	scrape []byte       // reused by write
-	log    *slog.Logger
+
+	imageSize int64 // bytes of the newest image file at the start
+	replayed  int64 // bytes of the entries after it that the start had to apply
+
+	log *slog.Logger
 
 	imageMu sync.Mutex // guards the image files
 }
@@ -78,6 +82,7 @@ func openStorage(o *Options, durable func(batch int64), fatal func(error)) (*sto
 		return fail(fmt.Errorf("recover metadata log: %w", err))
 	}
 	s.mark.Store(r.Commit)
+	s.replayed = rp.bytes
 	o.Logger.Info("metadata log recovered", "start", r.Start, "commit", r.Commit, "end", s.endOf(r), "image", r.Image.End,
 		"epoch", epochBefore(r.Lineage, s.endOf(r)), "fault", r.Fault != nil, "records", rec.Records, "elapsed", rec.Elapsed)
 	return s, r, rp.image, nil
@@ -94,6 +99,7 @@ func (s *storage) newestImage() (*ImageFile, *metadata.Image, error) {
 	for _, end := range ends {
 		f, im, err := loadImage(s.fs, s.dir, end)
 		if err == nil {
+			s.imageSize = int64(len(f.Data))
 			return f, im, nil
 		}
 		s.log.Error("metadata log: image not readable, taking the one before", "end", end, "err", err)
@@ -109,6 +115,7 @@ type replay struct {
 	applied int64
 	staged  *metadata.Image // of the image that was being installed
 	since   int             // entries since the image was brought up
+	bytes   int64           // of the entries applied to the newest image
 }
 
 func (rp *replay) record(rec wal.Record) error {
@@ -120,7 +127,7 @@ func (rp *replay) record(rec wal.Record) error {
 			return err
 		}
 		if rp.staged != nil && rp.r.StagedInForce() {
-			rp.image, rp.applied, rp.staged = rp.staged, rp.staged.Offset()+1, nil
+			rp.image, rp.applied, rp.staged, rp.bytes = rp.staged, rp.staged.Offset()+1, nil, 0
 		}
 		if rp.r.Start() != start {
 			rp.s.index.clear()
@@ -153,6 +160,9 @@ func (rp *replay) apply(entries []Entry) error {
 		return err
 	}
 	rp.image, rp.applied = im, rp.applied+int64(len(entries))
+	for i := range entries {
+		rp.bytes += entries[i].encodedSize()
+	}
 	return nil
 }
 

@@ -11,7 +11,10 @@ import (
 // What lives on the heap is small; what fills it is responses that are garbage a moment later, and without a limit the runtime
 // keeps the pages of the largest burst for minutes. So the limit follows what lives: near it the runtime collects and gives
 // back at once. The WAL's ring, 128 MiB at most, lies outside the heap and is not counted.
+//
+// A start is different: what it reads stays, so that a limit or a small percentage would only make it collect again and again.
 const (
+	startPercent  = 200
 	gcPercent     = 50
 	leastLimit    = 144 << 20
 	limitPerLive  = 2        // limit in multiples of the live heap, so that a large one is not collected all the time
@@ -22,13 +25,22 @@ const (
 	spareBytes = 24 << 20
 )
 
-// tuneMemory sets the garbage collector, unless the environment says something.
+// tuneMemoryForStart sets the garbage collector for the recovery, unless the environment says something.
+func tuneMemoryForStart() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(startPercent)
+	}
+}
+
+// tuneMemory sets the garbage collector for a node that serves, unless the environment says something.
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(leastLimit)
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		debug.SetMemoryLimit(memoryLimit(live[0].Value.Uint64()))
 	}
 }
 

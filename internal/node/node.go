@@ -93,7 +93,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Started.IsZero() {
 		o.Started = time.Now()
 	}
-	tuneMemory()
+	tuneMemoryForStart()
 	n := &Node{o: o, c: o.Config, static: o.Config.StaticKafka(), logger: o.Logger, disk: newMeasuredDisk(o.disk, o.Config.DataDir), changed: make(chan struct{}, 1), suspected: make(chan struct{}, 1)}
 	if err := n.start(ctx); err != nil {
 		within, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -132,6 +132,7 @@ func (n *Node) start(ctx context.Context) error {
 		took = append(took, slog.Float64(step.name, float64(time.Since(begin).Microseconds())/1000))
 		begin = time.Now()
 	}
+	tuneMemory()
 	n.readyMs = time.Since(n.o.Started).Milliseconds()
 	n.serving.Store(true)
 	n.logger.Info("started", slog.Group("ms", took...))

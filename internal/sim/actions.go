@@ -92,6 +92,11 @@ func (w *World) changeVoters(n *node) {
 	default:
 		return
 	}
+	if w.o.Core&metalog.BugVotersByTwo != 0 {
+		if m := w.nodes[w.rng.IntN(len(w.nodes))].disk.member; !slices.Contains(next, m) {
+			next = append(next, m)
+		}
+	}
 	n.core.SetMembers(w.members())
 	if _, err := n.core.ChangeVoters(next); err == nil {
 		w.Some.VotersChanged++

@@ -48,11 +48,12 @@ var profiles = map[string]func(w *World){
 		w.weights[evVoters], w.weights[evClaim], w.weights[evDrop], w.weights[evLink], w.weights[evPropose] = 0, 15, 40, 8, 20
 	},
 	"crashes": func(w *World) { w.weights[evCrash], w.weights[evStart], w.power = 30, 80, 50 },
+	"mangled": func(w *World) { w.weights[evMangle], w.weights[evPropose] = 20, 60 },
 	"claims":  func(w *World) { w.weights[evClaim], w.weights[evPropose] = 40, 60 },
 }
 
 // profileNames are the profiles that seeds take in turn; "any" is weights as drawn.
-var profileNames = []string{"any", "installs", "damage", "voters", "wipes", "restores", "crashes", "claims", "seals", "repairs"}
+var profileNames = []string{"any", "installs", "damage", "voters", "wipes", "restores", "crashes", "claims", "seals", "repairs", "mangled"}
 
 // scorecard is every rule of the protocol, left out. The budgets are a few times the first seed that fails. slow marks those that take
 // many seeds: they are hunted only when CHRONIK_SEEDS is set, or when asked for by name.
@@ -71,6 +72,9 @@ var scorecard = []bug{
 	{"promise-by-term-only", metalog.BugPromiseByTermOnly, 0, "any", 1000, false},
 	{"reuse-epoch-after-restart", metalog.BugReuseEpoch, 0, "any", 2000, false},
 	{"claim-by-boot-promise", metalog.BugClaimByBootPromise, 0, "any", 4000, false},
+	{"skip-chain-check", metalog.BugSkipChainCheck, 0, "mangled", 4000, false},
+	{"count-twice", metalog.BugCountTwice, 0, "any", 4000, false},
+	{"answers-of-other-ballots", metalog.BugOldAnswers, 0, "claims", 4000, false},
 	{"leader-counts-unsynced", metalog.BugLeaderCountsUnsynced, 0, "any", 1000, false},
 	{"split-group", metalog.BugSplitGroup, 0, "any", 1000, false},
 
@@ -79,17 +83,19 @@ var scorecard = []bug{
 	{"two-pending", metalog.BugTwoPending, 0, "voters", 4000, false},
 	{"change-before-start", metalog.BugChangeBeforeStart, 0, "voters", 100000, true},
 	{"voters-not-reverted", metalog.BugVotersNotReverted, 0, "voters", 10000, false},
+	{"voters-by-two", metalog.BugVotersByTwo, 0, "voters", 4000, false},
 	{"wiped-same-id", metalog.BugWipedSameID, 0, "wipes", 2000, false},
 	{"boot-goes-back", metalog.BugBootGoesBack, 0, "restores", 2000, false},
 
 	{"count-faulty", metalog.BugCountFaulty, 0, "damage", 4000, false},
+	{"faulty-claims", metalog.BugFaultyClaims, 0, "damage", 20000, false},
 	{"truncate-at-damage", 0, bugTruncateAtDamage, "damage", 2000, false},
 	{"own-entries-forgiven", 0, bugOwnEntriesForgiven, "damage", 4000, false},
 	{"torn-despite-seal", 0, bugTornDespiteSeal, "seals", 8000, false},
 	{"fault-forgotten", metalog.BugFaultForgotten, 0, "damage", 8000, false},
 	{"fault-until-unknown", metalog.BugFaultUntilUnknown, 0, "damage", 8000, false},
 	{"clear-fault-before-fsync", metalog.BugClearFaultBeforeSync, 0, "damage", 20000, true},
-	{"clear-without-nonce", metalog.BugClearWithoutNonce, 0, "damage", 8000, false},
+	{"clear-without-nonce", metalog.BugClearWithoutNonce, 0, "damage", 100000, true},
 	{"promise-cut-by-truncate", 0, bugPromisesCut, "any", 4000, false},
 	{"one-promise-copy", metalog.BugOnePromiseCopy, 0, "damage", 1000, false},
 	{"recycle-without-carry", 0, bugRecycleWithoutCarry, "any", 20000, false},
@@ -100,6 +106,7 @@ var scorecard = []bug{
 	{"install-loses-promise", metalog.BugInstallLosesPromise, 0, "installs", 2000, false},
 	{"install-clears-fault", metalog.BugInstallClearsFault, 0, "repairs", 100000, true},
 	{"install-ignores-ballot", metalog.BugInstallNoBallot, 0, "installs", 8000, false},
+	{"install-below-commit", metalog.BugInstallBelowCommit, 0, "installs", 4000, false},
 	{"install-not-rechecked", metalog.BugInstallNoRecheck, 0, "installs", 100000, true},
 	{"image-with-partial-lineage", metalog.BugPartialLineage, 0, "installs", 2000, false},
 }

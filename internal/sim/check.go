@@ -37,6 +37,15 @@ func (w *World) checkEntry(n *node, e *metalog.Entry, own bool) {
 	} else if h != e.Hash {
 		w.fail("I3: node %d has another entry of epoch %d at offset %d", n.id, e.Epoch, e.Offset)
 	}
+	w.checkChain(n, e)
+	if own && e.Type == metalog.EntryVoters {
+		for i := max(n.core.Commit()-n.mirrorAt, 0); i < e.Offset-n.mirrorAt; i++ {
+			if n.mirror[i].Type == metalog.EntryVoters {
+				w.fail("I10: node %d changes the voters at offset %d while the change at %d is not committed", n.id, e.Offset, n.mirrorAt+i)
+				return
+			}
+		}
+	}
 	if e.Type != metalog.EntryEpochStart {
 		return
 	}
@@ -46,6 +55,21 @@ func (w *World) checkEntry(n *node, e *metalog.Entry, own bool) {
 	w.check.starts[e.Epoch] = e.Hash
 	if own && e.Epoch == n.core.Promised().Term {
 		w.checkOpen(n, e)
+	}
+}
+
+// checkChain holds that an entry follows the one before it in the node's log.
+func (w *World) checkChain(n *node, e *metalog.Entry) {
+	i := e.Offset - n.mirrorAt - 1
+	if i == -1 {
+		return // the first entry, or the first after an image
+	}
+	if i < 0 || i >= int64(len(n.mirror)) {
+		w.fail("I4: node %d puts offset %d behind a log that ends at %d", n.id, e.Offset, n.mirrorAt+int64(len(n.mirror)))
+		return
+	}
+	if last := &n.mirror[i]; last.Hash != e.PrevHash || last.Epoch > e.Epoch {
+		w.fail("I4: node %d puts an entry of epoch %d at offset %d behind one of epoch %d that it does not follow", n.id, e.Epoch, e.Offset, last.Epoch)
 	}
 }
 
@@ -71,6 +95,13 @@ func (w *World) checkOpen(n *node, e *metalog.Entry) {
 // checkCommit looks at what a node has newly committed: it applies it.
 func (w *World) checkCommit(n *node) {
 	to := n.core.Commit()
+	if to < n.committed {
+		w.fail("I6: the commit of node %d falls from %d to %d", n.id, n.committed, to)
+	}
+	if start := n.core.EpochStartOffset(); to > n.committed && n.core.Role() >= metalog.RoleOpening && to <= start {
+		w.fail("I7: node %d leads and commits up to %d, before its epoch's start at %d", n.id, to, start)
+	}
+	n.committed = to
 	for ; n.applied < to && w.failure == ""; n.applied++ {
 		i := n.applied - n.mirrorAt
 		if i < 0 || i >= int64(len(n.mirror)) {

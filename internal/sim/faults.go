@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/chronik-io/chronik/internal/metalog"
 )
 
@@ -85,6 +87,30 @@ func (n *node) knows(m metalog.Member) uint64 {
 		}
 	}
 	return boot
+}
+
+// mangle changes entries of a message under way: one is missing, comes twice, or does not follow the one before.
+func (w *World) mangle() {
+	if len(w.net) == 0 {
+		return
+	}
+	i := w.rng.IntN(len(w.net))
+	if len(w.net[i].Entries) == 0 {
+		return
+	}
+	m := *w.net[i] // the one under way may be delivered again, or be another's
+	m.Entries = slices.Clone(m.Entries)
+	k := w.rng.IntN(len(m.Entries))
+	switch w.rng.IntN(3) {
+	case 0:
+		m.Entries = slices.Delete(m.Entries, k, k+1)
+	case 1:
+		m.Entries = slices.Insert(m.Entries, k, m.Entries[k])
+	default:
+		m.Entries[k].PrevHash[0] ^= 1
+	}
+	w.net[i] = &m
+	w.Some.Mangled++
 }
 
 // link cuts or heals one direction between two nodes, cuts all of one node, or heals all.

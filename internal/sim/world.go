@@ -27,21 +27,23 @@ type node struct {
 	core  *metalog.Core
 	nonce uint64
 
-	mirror   []metalog.Entry // the log from mirrorAt on, as the frames say
-	mirrorAt int64
-	applied  int64
-	said     metalog.Ballot // the highest ballot under which a promise or an ack has left
-	batch    int64          // written last
-	reset    int64          // batch with a Reset that is not durable yet; 0 for none
-	storing  *metalog.ImageFile
-	reads    []metalog.ReadRequest
-	images   []metalog.ImageRequest
-	carry    int64 // batch after which the oldest commits may go
-	carryTo  int
-	refused  bool  // does not start any more: a promise was lost
-	backup   *disk // an older state, kept by somebody
-	restored bool
-	banned   bool // found at the end
+	mirror    []metalog.Entry // the log from mirrorAt on, as the frames say
+	mirrorAt  int64
+	applied   int64
+	committed int64          // the commit as last seen
+	said      metalog.Ballot // the highest ballot under which a promise or an ack has left
+	batch     int64          // written last
+	reset     int64          // batch with a Reset that is not durable yet; 0 for none
+	storing   *metalog.ImageFile
+	reads     []metalog.ReadRequest
+	images    []metalog.ImageRequest
+	carry     int64 // batch after which the oldest commits may go
+	carryTo   int
+	clock     int   // ticks that pass on it while one passes elsewhere
+	refused   bool  // does not start any more: a promise was lost
+	backup    *disk // an older state, kept by somebody
+	restored  bool
+	banned    bool // found at the end
 }
 
 // kinds of events, each with a weight.
@@ -65,13 +67,14 @@ const (
 	evBackup
 	evRestore
 	evLink
+	evMangle
 	evCount
 )
 
 // Sometimes counts what must happen now and then for a run to mean anything.
 type Sometimes struct {
 	Commits, Elections, Opened, Adopted, Truncated, DuplicateTermRefused, VotersChanged, VotersSurvived, FaultsFound, FaultsRepaired,
-	Installed, Retained, Crashes, PowerLosses, Wipes, Readded, Restores, BootsRefused, Recycled, OldReads, PromiseLost, BannedByDamage, Lively, Excused int
+	Installed, Retained, Crashes, PowerLosses, Wipes, Readded, Restores, BootsRefused, Recycled, OldReads, PromiseLost, BannedByDamage, Mangled, FastClocks, Lively, Excused int
 }
 
 // World is one run.
@@ -106,7 +109,11 @@ func newWorld(o Options) *World {
 	w.check.init()
 	w.draw()
 	for i := range o.Nodes {
-		n := &node{id: i, disk: w.newDisk(i)}
+		n := &node{id: i, disk: w.newDisk(i), clock: 1}
+		if w.rng.IntN(3) == 0 { // clocks differ, by far more than real ones
+			n.clock = 1 + w.rng.IntN(20)
+			w.Some.FastClocks++
+		}
 		w.nodes = append(w.nodes, n)
 		w.cut = append(w.cut, make([]bool, o.Nodes))
 		if i < 3 {
@@ -137,6 +144,7 @@ func (w *World) draw() {
 		evPropose: pick(10, 40), evClaim: pick(2, 4, 10, 25), evCrash: pick(0, 2, 8, 20), evStart: pick(5, 20, 60), evVoters: pick(0, 5, 20),
 		evWipe: pick(0, 0, 1, 2), evDamage: pick(0, 0, 2, 4), evImage: pick(0, 4, 16), evRecycle: pick(0, 4, 16), evInstall: pick(0, 0, 4, 16),
 		evIO: pick(10, 40), evSeal: pick(0, 10), evBackup: pick(0, 0, 4), evRestore: pick(0, 2), evLink: pick(0, 2, 6),
+		evMangle: pick(0, 0, 2),
 	}
 	w.power = pick(0, 30, 100)
 	w.group = w.rng.IntN(2) == 0
@@ -188,6 +196,7 @@ func (w *World) start(n *node) {
 		w.Some.FaultsFound++
 	}
 	w.checkStart(n, r)
+	n.committed = r.Commit
 	n.mirror, n.mirrorAt = append(n.mirror[:0], r.Entries...), r.Base.End
 	w.fillMirror(n, r)
 	n.applied, n.storing, n.reads, n.images, n.carry, n.reset = 0, nil, nil, nil, 0, 0
@@ -350,6 +359,8 @@ func (w *World) one() {
 		w.restore(n)
 	case evLink:
 		w.link()
+	case evMangle:
+		w.mangle()
 	default:
 		if n.core != nil {
 			w.act(k, n)
@@ -394,7 +405,9 @@ func (w *World) act(k int, n *node) {
 	case evSync:
 		w.sync(n)
 	case evTick:
-		n.core.Tick()
+		for range n.clock {
+			n.core.Tick()
+		}
 		w.after(n)
 	case evPropose:
 		w.propose(n)
