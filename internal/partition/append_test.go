@@ -215,7 +215,7 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allocates")
 	}
-	f := newFixture(t, vfs.NewMem(), func(o *StoreOptions) { o.WAL.MaxBytes = 64 << 20 })
+	f := newFixture(t, vfs.OS, func(o *StoreOptions) { o.Dir, o.WAL.MaxBytes = t.TempDir(), 64<<20 })
 	l := f.create(testID(1, 0))
 	b := makeBatch(1, 100, testTime, nil)
 	info, err := recordbatch.Validate(b, recordbatch.Limits{})
