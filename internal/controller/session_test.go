@@ -307,3 +307,26 @@ func TestSessionsAtRandom(t *testing.T) {
 		}
 	}
 }
+
+// A broker that registered without service and has gone is still in its ISRs: it is fenced once more, once.
+func TestGoneWhileJoining(t *testing.T) {
+	c, log := trio(t, "2")
+	if err := restart(t, c, 3, 3, true); err != nil {
+		t.Fatal(err)
+	}
+	s, now := newSessions(1), time.Hour
+	s.begin(now, log.Image())
+	s.ended(3, NonceOf(log.Image().Broker(3).Incarnation))
+	s.tick(now + TickEvery)
+	ds := s.take()
+	if len(ds) != 1 || ds[0].kind != decideFence || ds[0].broker != 3 {
+		t.Fatalf("decided %+v", ds)
+	}
+	fence(t, c, log, 3)
+	wantPartition(t, "3 went", theOne(log), 1, []int32{1, 2}, nil)
+	s.left(3, epochOfBroker(log, 3))
+	s.tick(now + 10*TickEvery)
+	if ds := s.take(); len(ds) != 0 {
+		t.Errorf("decided again: %+v", ds)
+	}
+}

@@ -40,7 +40,7 @@ func threeConfigs(t *testing.T) []*config.Config {
 	for id := 1; id <= 3; id++ {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "node.toml")
-		text := fmt.Sprintf("node_id = %d\nreplication_factor = 1\nmin_insync_replicas = 1\ndata_dir = %q\nhttp = \"off\"\n[bind]\n%s%s", id, filepath.Join(dir, "data"), binds[id].String(), peers.String())
+		text := fmt.Sprintf("node_id = %d\ndata_dir = %q\nhttp = \"off\"\n[bind]\n%s%s", id, filepath.Join(dir, "data"), binds[id].String(), peers.String())
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
