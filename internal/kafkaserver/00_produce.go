@@ -248,7 +248,7 @@ func (p *produceCall) append(t *produceTopic, part *producePart, i int) {
 		return
 	}
 	batch := part.records[:info.Size()]
-	if err := p.admit(len(batch)); err != nil {
+	if err := p.admit(log, len(batch)); err != nil {
 		part.fail(err, -1)
 		return
 	}
@@ -266,17 +266,20 @@ func (p *produceCall) append(t *produceTopic, part *producePart, i int) {
 	r.Await(&part.waiter, epoch, res.LastOffset+1, p.acks == -1, p.nowMs+int64(max(p.timeout, 0)))
 }
 
-// admit waits a while for room in the WAL: holding one producer back is gentler than telling all to come again.
-func (p *produceCall) admit(n int) error {
-	err := p.s.deps.Store.Admit(n)
-	if err == nil || !errors.Is(err, partition.ErrWALFull) {
-		return err
-	}
-	for deadline := time.Now().Add(admitPatience); time.Now().Before(deadline) && p.conn.ctx.Err() == nil; {
-		time.Sleep(admitRetry)
-		if err = p.s.deps.Store.Admit(n); !errors.Is(err, partition.ErrWALFull) {
-			return err
+// admit waits a while for room in the WAL, and for followers that are behind: holding one producer back is gentler than telling all to
+// come again.
+func (p *produceCall) admit(log *partition.Log, n int) error {
+	look := func() (again bool, err error) {
+		if err := p.s.deps.Store.Admit(n); err != nil {
+			return errors.Is(err, partition.ErrWALFull), err
 		}
+		err = log.AdmitUncommitted(n)
+		return err != nil, err
+	}
+	again, err := look()
+	for deadline := time.Now().Add(admitPatience); again && time.Now().Before(deadline) && p.conn.ctx.Err() == nil; {
+		time.Sleep(admitRetry)
+		again, err = look()
 	}
 	return err
 }

@@ -18,6 +18,8 @@ import (
 const (
 	// isolatedAfter is how long a broker goes on to lead without a controller. By then the controller has fenced it, if there is one.
 	isolatedAfter = 6 * time.Second
+	// pausedFor is a time in which this process did not run that makes it ask before it goes on to lead: others may lead by now.
+	pausedFor = 2 * time.Second
 	// heartbeatTimeout and heartbeatsMost bound the heartbeats under way: one that is late must not hold up the next.
 	heartbeatTimeout = 2 * time.Second
 	heartbeatsMost   = 4
@@ -37,6 +39,7 @@ type broker struct {
 	ready    atomic.Bool
 	isolated atomic.Bool
 	heard    atomic.Int64 // when the newest heartbeat that was answered had been sent, on the clock of began
+	resumed  atomic.Int64 // when this process ran again after a pause, on that clock: what was heard before does not count
 	began    time.Time
 	kick     chan struct{} // bound 1: a heartbeat is wanted now
 	shown    chan struct{} // bound 1: the image has changed
@@ -109,7 +112,14 @@ func (b *broker) run(ctx context.Context) error {
 			b.slots <- struct{}{}
 		}
 	}()
+	ran := time.Now()
 	for {
+		if paused := time.Since(ran); paused > pausedFor {
+			b.n.logger.Warn("this process was not running", "ms", paused.Milliseconds())
+			b.resumed.Store(int64(time.Since(b.began)))
+		}
+		ran = time.Now()
+		b.checkLease()
 		select {
 		case b.slots <- struct{}{}:
 			go func() {
@@ -118,7 +128,6 @@ func (b *broker) run(ctx context.Context) error {
 			}()
 		default: // the controller does not answer; the ones under way count
 		}
-		b.checkLease()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -209,8 +218,9 @@ func (b *broker) handleHeartbeat(ctx context.Context, from *peer.Hello, payload 
 
 // checkLease stops leading when no controller has answered for too long, and leads again when one has.
 func (b *broker) checkLease() {
-	silent := time.Since(b.began) - time.Duration(b.heard.Load())
-	isolated := silent > isolatedAfter
+	heard := b.heard.Load()
+	silent := time.Since(b.began) - time.Duration(heard)
+	isolated := silent > isolatedAfter || heard < b.resumed.Load()
 	if !b.isolated.CompareAndSwap(!isolated, isolated) {
 		return
 	}

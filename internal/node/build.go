@@ -156,6 +156,7 @@ func (n *Node) serve(ctx context.Context) error {
 	if err := n.startKafka(); err != nil {
 		return err
 	}
+	n.onStop("leadership", n.resign)
 	return n.broker.enter(ctx)
 }
 

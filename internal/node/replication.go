@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/controller"
 	"github.com/chronik-io/chronik/internal/metalog"
@@ -34,6 +36,7 @@ func (n *Node) replicate() {
 	n.mesh.HandleStream(peer.ClassLive, n.replicas.Serve)
 	n.mesh.HandleStream(peer.ClassCatchUp, n.replicas.Serve)
 	n.mesh.Handle(peer.MethodIsr, n.handleIsr)
+	n.mesh.Handle(peer.MethodResign, n.handleResign)
 }
 
 // changeISR gives changes of ISRs to the controller, here or elsewhere.
@@ -90,4 +93,74 @@ func (n *Node) handleIsr(ctx context.Context, from *peer.Hello, payload []byte) 
 		}
 	}
 	return json.Marshal(outcomes)
+}
+
+const (
+	// resignWithin bounds how long a node that stops tries to give its leaderships away.
+	resignWithin = 3 * time.Second
+	// resignLinger is how long it then still answers, so that clients learn from it who leads now.
+	resignLinger = 200 * time.Millisecond
+)
+
+// resign gives away what this node leads, partitions first, then the metadata log, so that clients do not notice that it stops. What
+// nobody else may lead stays. It never fails: whoever cannot resign is fenced like one that died.
+func (n *Node) resign(ctx context.Context) error {
+	if n.meta.Image().BrokerCount() < 2 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resignWithin)
+	defer cancel()
+	for {
+		err := n.resignOnce(ctx)
+		if err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			n.logger.Warn("stops without having given its leaderships away", "err", err)
+			return nil
+		case <-n.changed:
+		case <-time.After(registerEvery):
+		}
+	}
+	for im := n.meta.Image(); ctx.Err() == nil; im = n.meta.Image() { // until this node knows who leads
+		if self := im.Broker(n.id.NodeID); self == nil || self.Incarnation != n.incarnation || self.Stopping || self.Fenced {
+			break
+		}
+		_ = n.meta.WaitApplied(ctx, im.Offset()+1) // the next image, or the end of the time
+	}
+	if n.members.Leading() {
+		n.broker.handOver("this node stops")
+	}
+	select {
+	case <-time.After(resignLinger):
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// resignOnce asks the controller, here or elsewhere.
+func (n *Node) resignOnce(ctx context.Context) error {
+	self := n.meta.Image().Broker(n.id.NodeID)
+	if self == nil || self.Incarnation != n.incarnation {
+		return errNotRegistered
+	}
+	st := n.meta.Status()
+	switch {
+	case st.Role >= metalog.RoleOpening:
+		return n.controller.ResignBroker(ctx, self.ID, self.Epoch)
+	case st.Leader.DiskID.IsZero() || st.Leader == n.self():
+		return metalog.ErrNotController
+	}
+	payload := binary.BigEndian.AppendUint64(nil, uint64(self.Epoch))
+	_, err := n.mesh.Call(ctx, st.Leader.NodeID, peer.MethodResign, payload)
+	return err
+}
+
+// handleResign takes another node's leaderships away, because it stops.
+func (n *Node) handleResign(ctx context.Context, from *peer.Hello, payload []byte) ([]byte, error) {
+	if len(payload) != 8 {
+		return nil, fmt.Errorf("read resignation of %d bytes: %w", len(payload), ErrIdentity)
+	}
+	return nil, n.controller.ResignBroker(ctx, from.Member.NodeID, int64(binary.BigEndian.Uint64(payload)))
 }

@@ -22,6 +22,7 @@ const (
 	MethodOther     Method = 16  // and above: behind the heartbeats
 	MethodRegister  Method = 16  // a broker to the controller: an incarnation
 	MethodForward   Method = 17  // a client's request, to the controller
+	MethodResign    Method = 19  // a broker to the controller: it stops
 	MethodApplied   Method = 18  // which metadata offset a broker shows
 	MethodFound     Method = 240 // and above, to 255: founding
 )
