@@ -134,6 +134,7 @@ func init() {
 		errorMapping{replica.ErrTimeout, kerr.RequestTimedOut},
 		errorMapping{replica.ErrOffline, kerr.KafkaStorageError},
 		errorMapping{replica.ErrHighWatermarkUnknown, kerr.OffsetNotAvailable},
+		errorMapping{replica.ErrDiverged, kerr.KafkaStorageError},
 	)
 }
 

@@ -38,6 +38,9 @@ func init() {
 		errorMapping{partition.ErrDropped, kerr.NotLeaderForPartition},
 		errorMapping{partition.ErrExists, kerr.UnknownServerError},
 		errorMapping{partition.ErrTruncateBelowHighWatermark, kerr.UnknownServerError},
+		errorMapping{partition.ErrTruncateBelowSegments, kerr.UnknownServerError}, // of followers: no client comes upon it
+		errorMapping{partition.ErrBadBatch, kerr.CorruptMessage},
+		errorMapping{partition.ErrUncommitted, kerr.NotEnoughReplicas}, // for acks=1 too
 
 		errorMapping{wal.ErrCorrupt, kerr.KafkaStorageError},
 		errorMapping{wal.ErrNoSpace, kerr.KafkaStorageError},

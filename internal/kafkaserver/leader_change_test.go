@@ -112,7 +112,7 @@ func TestLeaderHints(t *testing.T) {
 	if err := tr.nodes[0].ctl.FenceBroker(t.Context(), 2, tr.nodes[0].image().Broker(2).Epoch); err != nil {
 		t.Fatal(err)
 	}
-	tr.setLeader("t", metadata.NoLeader, 1, 2)
+	tr.setLeader("t", metadata.NoLeader, 1)
 	if e, h := tr.hintOf(produce(3, 10)); e != notLeader || h != noHint {
 		t.Errorf("produce to a partition without a leader: %s, %+v", code(e), h)
 	}
@@ -148,6 +148,25 @@ func TestNotEnoughReplicas(t *testing.T) {
 	}
 	if e, _ := tr.hintOf(c.ask(9, l.produceAt(9, "t", 1))); e != 0 || end() != 5 {
 		t.Errorf("acks=1: %s, log end %d", code(e), end())
+	}
+
+	// What is in the log when the others go is told so at once, not when the client's time is over.
+	tr.topicOn("u", 1, 2)
+	tr.propose(&metadata.ConfigChanged{Resource: metadata.ResourceTopic, Name: "u", Set: map[string]string{"min.insync.replicas": "2"}})
+	req := l.produceAt(9, "u", -1)
+	req.TimeoutMillis = 30_000
+	c.send(c.frame(9, req))
+	for deadline := time.Now().Add(10 * time.Second); l.replica("u", 0).Log().End() < 5; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not appended")
+		}
+	}
+	since, topic := time.Now(), l.image().Topic("u")
+	tr.propose(&metadata.UpdateIsr{Name: "u", TopicID: topic.ID, ISR: []int32{1}, BrokerEpochs: []int64{l.image().Broker(1).Epoch}, LeaderEpoch: 0,
+		PartitionEpoch: topic.Partitions[0].PartitionEpoch + 1})
+	resp, _ := c.answer(9, req, c.corr)
+	if e, _ := tr.hintOf(resp); e != kerr.NotEnoughReplicasAfterAppend.Code || time.Since(since) > 5*time.Second {
+		t.Errorf("after the append: %s after %v", code(e), time.Since(since))
 	}
 }
 
@@ -259,16 +278,13 @@ func TestMetadataOfOfflineReplicas(t *testing.T) {
 	tr := newTrio(t)
 	tr.topicOn("t", 1, 2)
 	tr.topicOn("u", 3)
-	topic := tr.nodes[0].image().Topic("t")
+	tr.propose(&metadata.ConfigChanged{Resource: metadata.ResourceTopic, Name: "t", Set: map[string]string{"min.insync.replicas": "2"}})
 	if err := tr.nodes[0].ctl.FenceBroker(t.Context(), 2, tr.nodes[0].image().Broker(2).Epoch); err != nil {
 		t.Fatal(err)
 	}
 	if err := tr.nodes[0].ctl.FenceBroker(t.Context(), 3, tr.nodes[0].image().Broker(3).Epoch); err != nil {
 		t.Fatal(err)
 	}
-	state := tr.nodes[0].image().Topic("t").Partitions[0]
-	tr.propose(&metadata.SetLeader{Name: "t", TopicID: topic.ID, Leader: 1, ISR: []int32{1}, ELR: []int32{2}, LeaderEpoch: state.LeaderEpoch + 1,
-		PartitionEpoch: state.PartitionEpoch + 1})
 	show := func(errorCode int16, leader int32, replicas, isr, offline []int32) string {
 		return fmt.Sprint(code(errorCode), leader, replicas, isr, offline)
 	}
