@@ -34,7 +34,7 @@ func (l *live) send(ctx context.Context, in Input) {
 	}
 }
 
-// gauges samples the cluster, never using more than a tenth of the time for it.
+// gauges samples the cluster, with rests between.
 func (l *live) gauges(ctx context.Context) {
 	for {
 		begin := time.Now()
@@ -48,10 +48,19 @@ func (l *live) gauges(ctx context.Context) {
 			l.send(ctx, Input{Gauges: g})
 		}
 		took := time.Since(begin)
-		if !pause(ctx, max(l.interval-took, 9*took, 100*time.Millisecond)) {
+		if !pause(ctx, restFor(l.interval, took)) {
 			return
 		}
 	}
+}
+
+// longestRest bounds the rest after a look that took long: mostly a node was silent, and then what comes next must be seen soon.
+const longestRest = 3 * time.Second
+
+// restFor is how long to wait after a look at the cluster that took so long: to the next interval, and so that looking takes no more than
+// a tenth of the time where there is much to look at.
+func restFor(interval, took time.Duration) time.Duration {
+	return max(interval-took, min(9*took, longestRest), 100*time.Millisecond)
 }
 
 func pause(ctx context.Context, d time.Duration) bool {
