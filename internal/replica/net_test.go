@@ -76,9 +76,11 @@ func (n *network) start(id int32) {
 		n.t.Fatal(err)
 	}
 	set := NewSet(Options{NodeID: id, Incarnation: incarnation, Store: store, Logger: slog.New(slog.DiscardHandler),
-		Open:      func(ctx context.Context, to int32, class peer.Class) (peer.Stream, error) { return n.dial(ctx, id, to) },
-		ChangeISR: func(_ context.Context, changes []controller.IsrChange) ([]error, error) { return n.changeISR(id, changes) },
-		Fatal:     func(err error) { x.fatal = err }})
+		Open: func(ctx context.Context, to int32, class peer.Class) (peer.Stream, error) { return n.dial(ctx, id, to) },
+		ChangeISR: func(_ context.Context, changes []controller.IsrChange) ([]error, error) {
+			return n.changeISR(id, changes)
+		},
+		Fatal: func(err error) { x.fatal = err }})
 	ctx, cancel := context.WithCancel(context.Background())
 	n.mu.Lock()
 	x.store, x.set, x.cancel, x.done, x.shown = store, set, cancel, make(chan struct{}), n.im
@@ -205,7 +207,9 @@ func (n *network) topic(name string, id byte, replicas ...int32) uuid.UUID {
 	return uuid.UUID{id}
 }
 
-func (n *network) replica(node int32, topic uuid.UUID) *Replica { return n.nodes[node].set.Get(topic, 0) }
+func (n *network) replica(node int32, topic uuid.UUID) *Replica {
+	return n.nodes[node].set.Get(topic, 0)
+}
 
 // produce appends a batch at a leader and returns how it ended.
 func (n *network) produce(r *Replica, value string, all bool) <-chan error {
