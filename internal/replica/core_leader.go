@@ -148,6 +148,12 @@ func (c *LeaderCore) Sent(id int32, end int64) {
 	}
 }
 
+// AllAcked reports whether a follower has acked all that was pushed to it.
+func (c *LeaderCore) AllAcked(id int32) bool {
+	f := c.follower(id)
+	return f != nil && f.next >= 0 && f.match == f.next
+}
+
 // PrevEpoch is the epoch of the record before offset, which a push names; -1 if the follower need not check.
 func (c *LeaderCore) PrevEpoch(offset int64) int32 { return epochBefore(c.log, offset) }
 

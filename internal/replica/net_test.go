@@ -90,7 +90,10 @@ func (n *network) start(id int32) {
 	}
 	go func() {
 		defer close(x.done)
-		_ = set.Run(ctx)
+		var both sync.WaitGroup
+		both.Go(func() { _ = store.Run(ctx) })
+		both.Go(func() { _ = set.Run(ctx) })
+		both.Wait()
 	}()
 	events := []metadata.Event{&metadata.BrokerRegistered{BrokerID: id, BrokerEpoch: n.im.Offset() + 1, Incarnation: incarnation, DiskID: uuid.UUID{byte(id)}}}
 	n.apply(events...)
@@ -181,7 +184,9 @@ func (n *network) changeISR(from int32, changes []controller.IsrChange) ([]error
 		ev, err := controller.DecideIsr(n.im, from, n.im.Broker(from).Epoch, c, controller.MinISR(n.im, t.Name, len(p.Replicas)))
 		results[i] = err
 		if ev != nil {
-			go n.apply(ev) // as the metadata log does it: on a goroutine of its own
+			if err := n.commit(ev); err != nil {
+				n.t.Error(err)
+			}
 		}
 	}
 	return results, nil

@@ -41,17 +41,24 @@ func (s *Set) brokerEpoch(node int32, nonce uint64) (int64, bool) {
 	return b.Epoch, true
 }
 
+// senderID names a stream.
+type senderID struct {
+	node  int32
+	class peer.Class
+}
+
 // sender returns what pushes to a node; nil where there are no streams.
-func (s *Set) sender(node int32) *sender {
+func (s *Set) sender(node int32, class peer.Class) *sender {
 	if s.o.Open == nil {
 		return nil
 	}
 	s.peersMu.Lock()
 	defer s.peersMu.Unlock()
-	x := s.senders[node]
+	id := senderID{node, class}
+	x := s.senders[id]
 	if x == nil {
-		x = newSender(s, node)
-		s.senders[node] = x
+		x = newSender(s, node, class)
+		s.senders[id] = x
 		s.startSender(x)
 	}
 	return x
@@ -86,8 +93,10 @@ func (s *Set) pokeSenders() {
 func (s *Set) Reachable(node int32) {
 	s.peersMu.Lock()
 	defer s.peersMu.Unlock()
-	if x := s.senders[node]; x != nil {
-		poke(x.poked)
+	for id, x := range s.senders {
+		if id.node == node {
+			poke(x.poked)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/peer"
 	"github.com/chronik-io/chronik/internal/recordbatch"
 )
 
@@ -40,14 +41,16 @@ func (r *Replica) connectAll(v *View, nowMs int64) {
 			links = append(links, l)
 			continue
 		}
-		if s := r.set.sender(id); s != nil {
-			links = append(links, s.attach(r, nowMs))
+		if s := r.set.sender(id, peer.ClassLive); s != nil {
+			l := &link{r: r, node: id, sentHW: -1, sentStart: -1}
+			s.attach(l, nowMs)
+			links = append(links, l)
 		}
 	}
 	if old != nil {
 		for _, l := range *old {
-			if linkTo(&links, l.s.node) != l {
-				l.s.detach(r)
+			if linkTo(&links, l.node) != l {
+				l.lane.Load().detach(r)
 			}
 		}
 	}
@@ -59,7 +62,7 @@ func linkTo(links *[]*link, node int32) *link {
 		return nil
 	}
 	for _, l := range *links {
-		if l.s.node == node {
+		if l.node == node {
 			return l
 		}
 	}
@@ -70,7 +73,7 @@ func linkTo(links *[]*link, node int32) *link {
 func (r *Replica) disconnectAll() {
 	if old := r.links.Swap(nil); old != nil {
 		for _, l := range *old {
-			l.s.detach(r)
+			l.lane.Load().detach(r)
 		}
 	}
 }
@@ -85,30 +88,65 @@ func (r *Replica) markLinks() {
 }
 
 // connect begins to push to a follower on a new stream.
-func (r *Replica) connect(l *link, x *session) {
+func (r *Replica) connect(l *link, s *sender, x *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leading == nil {
+	if r.leading == nil || l.lane.Load() != s {
 		return
 	}
-	l.s.mu.Lock()
+	s.mu.Lock()
 	current := x.window.Current()
-	l.s.mu.Unlock()
-	r.leading.Connected(l.s.node, x.brokerEpoch, current, r.set.nowMs())
+	s.mu.Unlock()
+	r.leading.Connected(l.node, x.brokerEpoch, current, r.set.nowMs())
 	l.probe = true
 }
 
-func (r *Replica) disconnect(l *link) {
+func (r *Replica) disconnect(l *link, s *sender) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leading != nil {
-		r.leading.Ended(l.s.node)
+	if r.leading != nil && l.lane.Load() == s {
+		r.leading.Ended(l.node)
 	}
 }
 
+const (
+	// behindBytes is how much a follower out of the ISR lacks to be pushed to over the catch-up stream, nearBytes how little to go back to
+	// the live one.
+	behindBytes = 4 << 20
+	nearBytes   = 1 << 20
+)
+
+// chooseLane moves a follower that lacks much to the catch-up stream, and one that has nearly all back to the live stream: when everything
+// sent on the one is acked, so that nothing of the other can overtake it. mu is held.
+func (r *Replica) chooseLane(l *link) (moved bool) {
+	lane := l.lane.Load()
+	from, _, ok := r.leading.Next(l.node)
+	if !ok {
+		return false
+	}
+	to := lane.class
+	switch lacks := r.log.SizeUpTo(from, r.log.End(), behindBytes); {
+	case lane.class == peer.ClassLive && lacks >= behindBytes && !r.view.inISR(l.node):
+		to = peer.ClassCatchUp
+	case lane.class == peer.ClassCatchUp && lacks <= nearBytes && r.leading.AllAcked(l.node):
+		to = peer.ClassLive
+	}
+	if to == lane.class {
+		return false
+	}
+	next := r.set.sender(l.node, to)
+	lane.detach(r)
+	next.attach(l, r.set.nowMs())
+	return true
+}
+
 // appendPush appends the part that a follower is to get to a frame, if there is anything for it. more asks for another turn.
-func (r *Replica) appendPush(frame []byte, l *link, x *session) (out []byte, more bool) {
+func (r *Replica) appendPush(frame []byte, l *link, s *sender, x *session) (out []byte, more bool) {
 	r.mu.Lock()
+	if l.lane.Load() != s || r.leading != nil && !r.view.inISR(l.node) && r.chooseLane(l) {
+		r.mu.Unlock()
+		return frame, false // the other stream has it
+	}
 	c, p, ok := r.nextPush(l)
 	r.mu.Unlock()
 	if !ok {
@@ -121,7 +159,7 @@ func (r *Replica) appendPush(frame []byte, l *link, x *session) (out []byte, mor
 	case errors.Is(err, partition.ErrOutOfRange): // the log start has moved
 		return frame[:at], true
 	case err != nil:
-		r.set.log.Error("follower cannot be pushed to", "partition", r.id.String(), "node", l.s.node, "err", err)
+		r.set.log.Error("follower cannot be pushed to", "partition", r.id.String(), "node", l.node, "err", err)
 		return frame[:at], false
 	}
 	p.PrevEpoch = prevEpoch
@@ -131,12 +169,12 @@ func (r *Replica) appendPush(frame []byte, l *link, x *session) (out []byte, mor
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now, reset, ok := r.nextOf(c, l); !ok || now != from || reset != p.Reset {
+	if now, reset, ok := r.nextOf(c, l); !ok || now != from || reset != p.Reset || l.lane.Load() != s {
 		return out[:at], true // an answer came in between
 	}
-	c.Sent(l.s.node, next)
+	c.Sent(l.node, next)
 	l.probe, l.sentHW, l.sentStart = false, p.HighWatermark, p.LogStart
-	l.s.sent(x, r, p.LeaderEpoch, next)
+	s.sent(x, r, p.LeaderEpoch, next)
 	putPushHead(out[at:], r.id, &p, len(out)-at-pushHead)
 	return out, next < r.log.End()
 }
@@ -160,7 +198,7 @@ func (r *Replica) nextOf(c *LeaderCore, l *link) (from int64, reset, ok bool) {
 	if c == nil || r.leading != c || !r.leads.Load() {
 		return 0, false, false
 	}
-	return c.Next(l.s.node)
+	return c.Next(l.node)
 }
 
 // followerAcked takes in that a follower has everything up to end on its disk.
@@ -173,6 +211,9 @@ func (r *Replica) followerAcked(node int32, brokerEpoch int64, epoch int32, end,
 	}
 	c.Ack(node, brokerEpoch, epoch, end, nowMs)
 	all := r.advanceLocked()
+	if l := linkTo(r.links.Load(), node); l != nil && l.lane.Load().class == peer.ClassCatchUp {
+		r.chooseLane(l)
+	}
 	if !c.Pending() && !r.view.inISR(node) && c.Wanted(node) {
 		r.set.kickISR()
 	}
@@ -185,7 +226,7 @@ func (r *Replica) answered(s *sender, x *session, fn func(c *LeaderCore)) {
 	r.mu.Lock()
 	c := r.leading
 	l := linkTo(r.links.Load(), s.node)
-	if c == nil || l == nil {
+	if c == nil || l == nil || l.lane.Load() != s {
 		r.mu.Unlock()
 		return
 	}
@@ -239,7 +280,7 @@ func (r *Replica) tick(nowMs, gapMs int64) *Proposal {
 	}
 	if links := r.links.Load(); links != nil {
 		for _, l := range *links {
-			c.Heard(l.s.node, l.s.heardMs.Load(), nowMs)
+			c.Heard(l.node, l.lane.Load().heardMs.Load(), nowMs)
 		}
 	}
 	return c.Propose(nowMs)

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/peer"
 )
 
 func ended(t *testing.T, c <-chan error) error {
@@ -31,8 +32,8 @@ func TestReplicates(t *testing.T) {
 			t.Fatal(err)
 		}
 		for node := int32(1); node <= 3; node++ {
-			if end := n.replica(node, id).Log().DurableEnd(); end < int64(i+1) {
-				t.Fatalf("record %d is acknowledged, node %d has %d on its disk", i, node, end)
+			if end := n.replica(node, id).End(); end < int64(i+1) {
+				t.Fatalf("record %d is acknowledged, node %d has %d", i, node, end)
 			}
 		}
 	}
@@ -212,4 +213,37 @@ func TestLeadersChange(t *testing.T) {
 	n.equal(id, end, 1, 2, 3)
 }
 
-var _ = metadata.NoLeader
+// A follower that lacks much is pushed to over a stream of its own, and comes back to the live one.
+func TestCatchUpHasItsOwnStream(t *testing.T) {
+	n := newNetwork(t, 3)
+	id := n.topic("t", 7, 1, 2, 3)
+	leader := n.replica(1, id)
+	n.stop(3)
+	n.until("the ISR is without node 3", func() bool { return !slices.Contains(n.isr("t"), 3) })
+	big := strings.Repeat("x", 256<<10)
+	end := int64(0)
+	for range 40 {
+		if err := ended(t, n.produce(leader, big, true)); err != nil {
+			t.Fatal(err)
+		}
+		end++
+	}
+	n.start(3)
+	seen := false
+	n.until("node 3 is in the ISR", func() bool {
+		if l := linkTo(leader.links.Load(), 3); l != nil && l.lane.Load().class == peer.ClassCatchUp {
+			seen = true
+		}
+		return slices.Contains(n.isr("t"), 3)
+	})
+	if !seen {
+		t.Error("it was pushed to over the live stream")
+	}
+	if err := ended(t, n.produce(leader, "live", true)); err != nil {
+		t.Fatal(err)
+	}
+	if class := linkTo(leader.links.Load(), 3).lane.Load().class; class != peer.ClassLive {
+		t.Errorf("it stays on the %v stream", class)
+	}
+	n.equal(id, end+1, 1, 2, 3)
+}

@@ -26,14 +26,18 @@ const (
 	streamSilence = 10 * time.Second
 	dialBackoff   = 20 * time.Millisecond
 	dialBackoffTo = time.Second
+	// catchUpFlight bounds what is under way on a catch-up stream: it shares the follower's commits with what is pushed live, which must
+	// not wait for long.
+	catchUpFlight = 2 << 20
 )
 
 // link is what a leader keeps of one follower for pushing: the sender to its node and what the follower was last told.
 type link struct {
 	r      *Replica
-	s      *sender
-	queued atomic.Bool // in s.dirty
-	marked atomic.Bool // in s.marks
+	node   int32
+	lane   atomic.Pointer[sender] // changed with r.mu held: live, or catch-up while the follower lacks much
+	queued atomic.Bool            // in the lane's dirty list
+	marked atomic.Bool            // in the lane's marks
 
 	// Guarded by r.mu.
 	probe     bool  // push even if there is nothing new: the follower's end is not known
@@ -44,18 +48,19 @@ type link struct {
 // mark says that the follower is to be pushed to.
 func (l *link) mark() {
 	if l.queued.CompareAndSwap(false, true) {
-		l.s.enqueue(l)
+		l.lane.Load().enqueue(l)
 	}
 }
 
 // markHW says that the high watermark has moved; records that are pushed soon carry it along.
 func (l *link) markHW() {
 	if l.marked.CompareAndSwap(false, true) {
-		l.s.enqueueMark(l)
+		l.lane.Load().enqueueMark(l)
 	}
 }
 
-// sender pushes what this node leads to the followers on one other node, over one stream.
+// sender pushes what this node leads to the followers on one other node, over one stream: there is one for what is appended now, and one
+// for what followers have missed, so that the one does not wait for the other.
 type sender struct {
 	set   *Set
 	node  int32
@@ -76,10 +81,17 @@ type sender struct {
 type session struct {
 	brokerEpoch int64
 	window      SendWindow[*Replica]
+	flight      []sentBytes // frames that are not acked
+	bytes       int         // in flight
 }
 
-func newSender(s *Set, node int32) *sender {
-	return &sender{set: s, node: node, class: peer.ClassLive, wake: make(chan struct{}, 1), poked: make(chan struct{}, 1), links: map[*Replica]*link{}}
+type sentBytes struct {
+	seq uint64
+	n   int
+}
+
+func newSender(s *Set, node int32, class peer.Class) *sender {
+	return &sender{set: s, node: node, class: class, wake: make(chan struct{}, 1), poked: make(chan struct{}, 1), links: map[*Replica]*link{}}
 }
 
 func (s *sender) enqueue(l *link) {
@@ -103,31 +115,50 @@ func poke(c chan struct{}) {
 	}
 }
 
-// attach begins to push a replica that this node leads. r.mu is held.
-func (s *sender) attach(r *Replica, nowMs int64) *link {
-	l := &link{r: r, s: s, sentHW: -1, sentStart: -1}
+// attach begins to push to a follower over this stream. l.r.mu is held.
+func (s *sender) attach(l *link, nowMs int64) {
+	r := l.r
 	s.mu.Lock()
+	l.lane.Store(s)
 	s.links[r] = l
 	if x := s.session; x != nil {
 		r.leading.Connected(s.node, x.brokerEpoch, x.window.Current(), nowMs)
 		l.probe = true
+	} else {
+		r.leading.Ended(s.node)
 	}
 	s.mu.Unlock()
+	l.queued.Store(false) // it may still be in another stream's list, which then leaves it alone
+	l.marked.Store(false)
 	l.mark()
-	return l
+	poke(s.poked)
 }
 
-// detach ends pushing a replica. r.mu is held.
+// detach ends pushing a replica over this stream. r.mu is held.
 func (s *sender) detach(r *Replica) {
 	s.mu.Lock()
 	delete(s.links, r)
 	s.mu.Unlock()
 }
 
+// idle reports whether there is no need for a stream: nobody has anything to catch up with.
+func (s *sender) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.class == peer.ClassCatchUp && len(s.links) == 0
+}
+
 // run keeps a stream to the node until ctx is done.
 func (s *sender) run(ctx context.Context) {
 	backoff := time.Duration(0)
 	for ctx.Err() == nil {
+		if s.idle() {
+			select {
+			case <-s.poked:
+			case <-ctx.Done():
+			}
+			continue
+		}
 		began := time.Now()
 		err := s.once(ctx)
 		if ctx.Err() != nil {
@@ -194,7 +225,7 @@ func (s *sender) begin(x *session) {
 	links := s.allLinks()
 	s.mu.Unlock()
 	for _, l := range links {
-		l.r.connect(l, x)
+		l.r.connect(l, s, x)
 		l.mark()
 	}
 }
@@ -207,7 +238,7 @@ func (s *sender) end(x *session) {
 	links := s.allLinks()
 	s.mu.Unlock()
 	for _, l := range links {
-		l.r.disconnect(l)
+		l.r.disconnect(l, s)
 	}
 }
 
@@ -230,6 +261,21 @@ func (s *sender) push(ctx context.Context, stream peer.Stream, x *session) error
 	var links []*link
 	buf := make([]byte, 0, frameBytes+turnBytes)
 	for {
+		if s.full(x) {
+			if err := stream.Flush(); err != nil {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-s.wake: // an ack, or more to do
+			case <-ping.C:
+				if err := stream.WriteFrame(framePing, nil); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		links = s.takeDirty(links[:0])
 		if len(links) == 0 {
 			if err := stream.Flush(); err != nil {
@@ -259,6 +305,16 @@ func (s *sender) push(ctx context.Context, stream peer.Stream, x *session) error
 			return err
 		}
 	}
+}
+
+// full reports whether no more may be under way.
+func (s *sender) full(x *session) bool {
+	if s.class != peer.ClassCatchUp {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return x.bytes >= catchUpFlight
 }
 
 func (s *sender) takeDirty(into []*link) []*link {
@@ -294,11 +350,12 @@ func (s *sender) pushLinks(stream peer.Stream, x *session, links []*link, buf []
 	for _, l := range links {
 		l.queued.Store(false) // before looking: what comes later marks it again
 		more := false
-		buf, more = l.r.appendPush(buf, l, x)
+		buf, more = l.r.appendPush(buf, l, s, x)
 		if more {
 			l.mark()
 		}
 		if len(buf) >= frameBytes {
+			s.flies(x, len(buf))
 			if err := stream.WriteFrame(framePush, buf); err != nil {
 				return buf, err
 			}
@@ -307,6 +364,7 @@ func (s *sender) pushLinks(stream peer.Stream, x *session, links []*link, buf []
 	}
 	var err error
 	if len(buf) > 8 {
+		s.flies(x, len(buf))
 		err = stream.WriteFrame(framePush, buf)
 	}
 	if cap(buf) > 4*frameBytes {
@@ -320,6 +378,27 @@ func (s *sender) frame(x *session) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return x.window.Frame()
+}
+
+// flies notes the size of the frame that is about to be sent.
+func (s *sender) flies(x *session, n int) {
+	if s.class != peer.ClassCatchUp {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.flight = append(x.flight, sentBytes{x.window.Current(), n})
+	x.bytes += n
+}
+
+// landed takes acked frames out of what is under way. mu is held.
+func (x *session) landed(upTo uint64) {
+	n := 0
+	for n < len(x.flight) && x.flight[n].seq <= upTo {
+		x.bytes -= x.flight[n].n
+		n++
+	}
+	x.flight = x.flight[:copy(x.flight, x.flight[n:])]
 }
 
 // sent notes a part of the frame that is being built.
@@ -383,7 +462,11 @@ func (s *sender) acked(x *session, upTo uint64, parts []ackedPart, nowMs int64) 
 		}
 		parts = append(parts, ackedPart{r, epoch, end})
 	})
+	x.landed(upTo)
 	s.mu.Unlock()
+	if s.class == peer.ClassCatchUp {
+		poke(s.wake)
+	}
 	if !ok {
 		return parts, fmt.Errorf("ack of frame %d, which was not sent: %w", upTo, errFrame)
 	}

@@ -52,7 +52,7 @@ type Set struct {
 	taking  atomic.Bool   // the image shows this incarnation: pushes may be taken
 
 	peersMu   sync.Mutex // guards the four below; after Replica.mu in the lock order
-	senders   map[int32]*sender
+	senders   map[senderID]*sender
 	receivers map[*receiver]struct{}
 	sending   sync.WaitGroup
 	sendCtx   context.Context // nil before Run
@@ -95,7 +95,7 @@ func NewSet(o Options) *Set {
 		o.Fatal = func(err error) { panic(err) }
 	}
 	s := &Set{o: o, log: o.Logger, topics: map[uuid.UUID]*topicReplicas{}, wake: make(chan struct{}, 1), started: time.Now(),
-		isr: make(chan struct{}, 1), senders: map[int32]*sender{}, receivers: map[*receiver]struct{}{}}
+		isr: make(chan struct{}, 1), senders: map[senderID]*sender{}, receivers: map[*receiver]struct{}{}}
 	o.Store.OnTold(s.storeTold)
 	return s
 }
