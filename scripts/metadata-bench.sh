@@ -55,6 +55,8 @@ for n in 1 2 3; do
     begin=$(date +%s%N)
     start "$n"
     own=$(ready "$n")
-    echo "node $n after kill -9, try $round: ready in $own ms by its own clock, $((($(date +%s%N) - begin) / 1000000)) ms from the start of the process"
+    wall=$((($(date +%s%N) - begin) / 1000000))
+    cpu=$(awk -v hz="$(getconf CLK_TCK)" '{print int(($14 + $15) * 1000 / hz)}' "/proc/${pids[$n]}/stat")
+    echo "node $n after kill -9, try $round: ready in $own ms by its own clock, $wall ms from the start of the process, $cpu ms of CPU"
   done
 done

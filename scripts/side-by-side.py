@@ -77,7 +77,7 @@ def main():
             m = mid[n]
             text = f"{show(figure, m[figure])}" + (f" (p50 {m['p50']:.2f}, p99 {m['p99']:.1f} ms)" if figure == "rate" and "async" not in name and "consume" not in name else "")
             row.append(text + (f" {m['failed']:.0f} FAILED" if m["failed"] else ""))
-        ratios = [f"{mid[clusters[0][0]][figure] / mid[n][figure]:.2f}" for n, _ in clusters[1:]]
+        ratios = [f"{mid[clusters[0][0]][figure] / mid[n][figure]:.2f}" if mid[n][figure] else "nothing done" for n, _ in clusters[1:]]
         print(f"| {name} | " + " | ".join(row + ratios) + " |", flush=True)
 
 

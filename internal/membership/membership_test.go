@@ -301,6 +301,9 @@ func TestConfigurationIsHardened(t *testing.T) {
 	if c.PreVoteDisabled {
 		t.Error("no pre-vote")
 	}
+	if c.LeaderLeaseTimeout != c.HeartbeatTimeout {
+		t.Errorf("a leader steps down after %v, its followers wait for %v", c.LeaderLeaseTimeout, c.HeartbeatTimeout)
+	}
 	if c.HeartbeatTimeout != time.Second || c.ElectionTimeout != time.Second {
 		t.Errorf("an election after %v and %v; the timing of the metadata log counts on 1 s", c.HeartbeatTimeout, c.ElectionTimeout)
 	}
