@@ -83,6 +83,7 @@ func (w *plane) checkBegin(r *preplica) {
 
 // cutCommitted takes what an unclean election has given up out of what was committed.
 func (w *plane) cutCommitted(c *pchecker, r *preplica) {
+	c.deleted = min(c.deleted, r.log.start)
 	for i := range c.committed {
 		if rc, ok := r.log.at(int64(i)); int64(i) >= c.deleted && (!ok || rc != c.committed[i].rec) {
 			for _, lost := range c.committed[i:] {
