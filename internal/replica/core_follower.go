@@ -62,6 +62,11 @@ func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 	}
 	end := f.log.End()
 	switch {
+	case p.Base < f.log.Start() && f.verified < 0 && v.UncleanEpoch > epochBefore(f.log, end):
+		// Only an unclean election takes a partition back to before what was deleted here. Nothing of this log is in the leader's.
+		r = f.refuse(false)
+		r.LastEpoch, r.End = -1, -1
+		return false, r, nil
 	case p.Base > end || p.Base < f.log.Start():
 		return false, f.refuse(false), nil
 	case p.PrevEpoch < 0 || p.Base == f.log.Start() || f.bugs&BugNoEpochCheck != 0:

@@ -188,7 +188,8 @@ func (c *LeaderCore) noteCaughtUp(f *followerState, nowMs int64) {
 type Refusal struct {
 	// NotReady: the follower's metadata does not show this leader and epoch yet, or any more; it says Ready when it does.
 	NotReady bool
-	// LastEpoch and End are the last epoch and the end of that part of the follower's log which may be the leader's too.
+	// LastEpoch and End are the last epoch and the end of that part of the follower's log which may be the leader's too; End is -1 if no part
+	// can be.
 	LastEpoch int32
 	End       int64
 	// LogEnd is the end of the follower's whole log.
