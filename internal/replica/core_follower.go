@@ -137,7 +137,7 @@ func (f *FollowerCore) Place(base int64, epoch int32, hw int64) (Placement, erro
 
 // Verify takes note that the log up to end is the leader's, and returns the high watermark that the follower may take over.
 func (f *FollowerCore) Verify(p *Push, end int64) (hw int64) {
-	f.verified = max(f.verified, end)
+	f.verified = max(min(f.verified, f.log.End()), end) // the log may have begun anew, and be shorter
 	if f.bugs&BugWaterMarkUnverified != 0 {
 		return min(p.HighWatermark, f.log.End())
 	}

@@ -27,6 +27,8 @@ type followerState struct {
 	acked int64
 	// next is the offset to push from; -1: nothing is pushed before the follower says that it is ready.
 	next int64
+	// guess: next is not what the follower has said, so a reset there might destroy what it has.
+	guess bool
 	// reset: the follower's log has nothing that fits; it begins anew at next.
 	reset bool
 	// resume is the frame that was being built when the last refusal came in: refusals of earlier ones do not count any more.
@@ -119,7 +121,7 @@ func (c *LeaderCore) Connected(id int32, brokerEpoch int64, current uint64, nowM
 		f.match = -1
 	}
 	f.brokerEpoch, f.connected, f.resume, f.heardMs = brokerEpoch, true, current, nowMs
-	f.next, f.reset = max(c.start, f.acked), false
+	f.next, f.guess, f.reset = max(c.start, f.acked), true, false
 }
 
 // Ended tells that the stream to a follower is gone.
@@ -136,7 +138,7 @@ func (c *LeaderCore) Next(id int32) (from int64, reset, ok bool) {
 		return 0, false, false
 	}
 	if start := c.log.Start(); f.next < start {
-		f.next, f.reset = start, true
+		f.next, f.reset = start, !f.guess
 	}
 	return f.next, f.reset, true
 }
@@ -161,6 +163,7 @@ func (c *LeaderCore) Ack(id int32, brokerEpoch int64, leaderEpoch int32, end, no
 		return
 	}
 	f.heardMs = nowMs
+	f.guess = false
 	if end > f.match {
 		f.match = end
 	}
@@ -238,7 +241,7 @@ func (c *LeaderCore) place(f *followerState, r Refusal) {
 	if _, end := c.log.EpochEnd(r.LastEpoch); end >= 0 {
 		next = min(next, end)
 	}
-	f.next, f.reset = next, false
+	f.next, f.guess, f.reset = next, false, false
 	if start := c.log.Start(); next < start {
 		f.next, f.reset = start, true
 	}
