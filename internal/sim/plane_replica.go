@@ -273,7 +273,7 @@ func (w *plane) diverged(r *preplica, err error) {
 func (w *plane) apply(m *machine, version int) {
 	m.view = version
 	im := w.history.images[version]
-	br := im.Broker(m.id)
+	br, before := im.Broker(m.id), m.registered
 	m.registered = br != nil && br.Incarnation == m.inc
 	if br != nil && w.o.Replica&replica.BugLeadsUnregistered != 0 {
 		m.registered = true
@@ -291,6 +291,9 @@ func (w *plane) apply(m *machine, version int) {
 			m.replicas[p] = r
 		}
 		w.update(r, v, m.registered && !m.isolated && v.Leader == m.id)
+		if !before && m.registered && r.following != nil {
+			w.announce(r, v) // before, it has refused what was pushed
+		}
 		if w.failure != "" {
 			return
 		}
