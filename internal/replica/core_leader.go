@@ -33,6 +33,8 @@ type followerState struct {
 	reset bool
 	// resume is the frame that was being built when the last refusal came in: refusals of earlier ones do not count any more.
 	resume uint64
+	// sent: something was pushed in this leader epoch on this stream. Before that, refusals are of what another epoch pushed.
+	sent bool
 	// connected: there is a stream to the incarnation.
 	connected bool
 	lost      bool // it has less than it had acked
@@ -121,7 +123,7 @@ func (c *LeaderCore) Connected(id int32, brokerEpoch int64, current uint64, nowM
 		f.match = -1
 	}
 	f.brokerEpoch, f.connected, f.resume, f.heardMs = brokerEpoch, true, current, nowMs
-	f.next, f.guess, f.reset = max(c.start, f.acked), true, false
+	f.next, f.guess, f.sent, f.reset = max(c.start, f.acked), true, false, false
 }
 
 // Ended tells that the stream to a follower is gone.
@@ -146,7 +148,7 @@ func (c *LeaderCore) Next(id int32) (from int64, reset, ok bool) {
 // Sent tells that the log up to end was pushed.
 func (c *LeaderCore) Sent(id int32, end int64) {
 	if f := c.follower(id); f != nil && f.next >= 0 {
-		f.next, f.reset = end, false
+		f.next, f.sent, f.reset = end, true, false
 	}
 }
 
@@ -166,6 +168,9 @@ func (c *LeaderCore) Ack(id int32, brokerEpoch int64, leaderEpoch int32, end, no
 	f.guess = false
 	if end > f.match {
 		f.match = end
+	}
+	if f.next < 0 && f.connected { // it is ready after all: what was refused was of another epoch
+		f.next = f.match
 	}
 	if f.match >= f.acked {
 		f.acked, f.lost = f.match, false
@@ -207,7 +212,7 @@ func (c *LeaderCore) Refused(id int32, brokerEpoch int64, seq uint64, r Refusal,
 		return
 	}
 	f.heardMs = nowMs
-	if seq < f.resume {
+	if seq < f.resume || !f.sent {
 		return
 	}
 	f.resume = current
