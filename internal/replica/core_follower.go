@@ -48,7 +48,8 @@ type Push struct {
 	Reset bool
 }
 
-// Check says whether a push fits; if not, what to answer. A push that fits is applied batch by batch with Place, then Verify.
+// Check says whether a push fits; if not, what to answer. A push that fits is applied batch by batch with Place, then Verify. It takes back
+// p.Reset where that would destroy what was verified in this epoch.
 func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 	v := f.view
 	if old := f.bugs&BugAcceptOldLeader != 0 && v.Leader != f.self && p.LeaderEpoch <= v.LeaderEpoch; !old {
@@ -57,10 +58,13 @@ func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 			return false, f.refuse(true), nil
 		}
 	}
+	end := f.log.End()
+	if p.Reset && f.verified >= 0 && p.Base <= end {
+		p.Reset = false // asked for twice: what came since may be acked
+	}
 	if p.Reset {
 		return true, Refusal{}, f.checkReset(p)
 	}
-	end := f.log.End()
 	switch {
 	case p.Base < f.log.Start() && f.verified < 0 && v.UncleanEpoch > epochBefore(f.log, end):
 		// Only an unclean election takes a partition back to before what was deleted here. Nothing of this log is in the leader's.
