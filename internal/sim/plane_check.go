@@ -83,7 +83,14 @@ func (w *plane) checkBegin(r *preplica) {
 
 // cutCommitted takes what an unclean election has given up out of what was committed.
 func (w *plane) cutCommitted(c *pchecker, r *preplica) {
-	c.deleted = min(c.deleted, r.log.start)
+	c.deleted = r.log.start
+	defer func() { // what the former leader committed after the command, and this one knows of
+		for i := int64(len(c.committed)); i < r.log.hw; i++ {
+			rc, _ := r.log.at(i)
+			c.committed = append(c.committed, commitRec{rc, rc.epoch})
+			c.values[rc.val] = i
+		}
+	}()
 	for i := range c.committed {
 		if rc, ok := r.log.at(int64(i)); int64(i) >= c.deleted && (!ok || rc != c.committed[i].rec) {
 			for _, lost := range c.committed[i:] {
