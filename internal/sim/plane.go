@@ -36,6 +36,8 @@ type machine struct {
 	diskID uuid.UUID
 	wal    nodeWAL
 	wiped  bool // the disk is another one than the metadata knows
+	// replaced: it once was.
+	replaced bool
 
 	up         bool
 	nonce      uint64
@@ -269,7 +271,7 @@ func (w *plane) wipeMachine(m *machine) {
 	w.trace("node %d wiped", m.id)
 	m.wal.disk = make([]plog, w.parts)
 	clear(m.wal.lastOps)
-	m.diskID, m.wiped = w.newID(), true
+	m.diskID, m.wiped, m.replaced = w.newID(), true, true
 }
 
 // loseLast ends a process whose disk has not got the last commit that it said it had.

@@ -139,8 +139,9 @@ func (w *plane) checkAdvance(r *preplica, from, to int64) {
 // metadata has it.
 func (w *plane) checkInSync(r *preplica, from, to int64) {
 	members := r.view.ISR
-	if _, p := w.history.partition(w.history.head(), r.p); p.LeaderEpoch == r.view.LeaderEpoch {
-		for _, id := range p.ISR {
+	_, now := w.history.partition(w.history.head(), r.p)
+	if now.LeaderEpoch == r.view.LeaderEpoch {
+		for _, id := range now.ISR {
 			if !slices.Contains(members, id) {
 				members = append(slices.Clone(members), id)
 			}
@@ -148,13 +149,13 @@ func (w *plane) checkInSync(r *preplica, from, to int64) {
 	}
 	for _, id := range members {
 		m := w.machines[id]
-		if m.wiped || w.checks[r.p].tainted[id] {
+		if m.wiped || w.checks[r.p].tainted[id] || m.replaced && !now.InISR(id) {
 			continue
 		}
 		d := &m.wal.disk[r.p]
 		for i := max(from, d.start); i < to; i++ {
 			if rc, ok := d.at(i); i >= w.checks[r.p].deleted && (!ok || rc != mustAt(&r.log, i)) {
-				if _, p := w.history.partition(w.history.head(), r.p); p.LeaderEpoch > r.view.LeaderEpoch && d.start <= i {
+				if now.LeaderEpoch > r.view.LeaderEpoch && d.start <= i {
 					continue // it has moved on: who was elected is looked at when it begins
 				}
 				w.fail("R4: high watermark %d of partition %d at node %d in epoch %d, and offset %d is not on the disk of node %d, which is in the ISR", to, r.p,
@@ -190,7 +191,7 @@ func (w *plane) checkFollowerMark(r *preplica) {
 func (w *plane) checkAck(r *preplica, x *stream, epoch int32, end int64) {
 	c := w.checks[r.p]
 	m := x.to
-	if epoch != r.leading.Epoch() || m.wiped || c.tainted[m.id] {
+	if epoch != r.leading.Epoch() || m.wiped || c.tainted[m.id] || m.replaced && m.nonce != x.toNonce {
 		return
 	}
 	c.acked[m.id] = ackedEnd{epoch, x.toNonce, max(end, c.acked[m.id].endIn(epoch))}
