@@ -36,7 +36,7 @@ type machine struct {
 	diskID uuid.UUID
 	wal    nodeWAL
 	wiped  bool // the disk is another one than the metadata knows
-	// replaced: it once was.
+	// replaced: it once was, or has lost its last commit.
 	replaced bool
 
 	up         bool
@@ -283,6 +283,7 @@ func (w *plane) loseLast(m *machine) {
 	lost := m.wal.loseLast()
 	if len(lost) > 0 {
 		w.Some.Losses++
+		m.replaced = true
 	}
 	for _, p := range lost {
 		w.trace("node %d has lost the last commit of partition %d; its log ends at %d", m.id, p, m.wal.disk[p].End())
