@@ -133,6 +133,9 @@ func newPlane(o PlaneOptions) *plane {
 	}
 	if o.Full {
 		w.full = newFullMeta(w)
+		for _, m := range w.machines {
+			w.startMachine(m)
+		}
 		return w
 	}
 	w.newController(0)
@@ -261,12 +264,24 @@ func (w *plane) crashMachine(m *machine) {
 	clear(m.session)
 }
 
+// stopMachine ends a process, and with it the node's part of the metadata log.
+func (w *plane) stopMachine(m *machine) {
+	if w.full == nil {
+		w.crashMachine(m)
+		return
+	}
+	w.full.w.crash(w.full.w.nodes[m.id])
+}
+
 // wipeMachine gives a machine an empty disk, once in a run.
 func (w *plane) wipeMachine(m *machine) {
 	if w.Some.Wipes > 0 || w.Some.Losses > 0 {
 		return
 	}
-	w.crashMachine(m)
+	w.stopMachine(m)
+	if w.full != nil {
+		w.full.w.wipe(w.full.w.nodes[m.id])
+	}
 	w.Some.Wipes++
 	w.trace("node %d wiped", m.id)
 	m.wal.disk = make([]plog, w.parts)
@@ -279,7 +294,7 @@ func (w *plane) loseLast(m *machine) {
 	if w.Some.Wipes > 0 || w.Some.Losses > 1 {
 		return
 	}
-	w.crashMachine(m)
+	w.stopMachine(m)
 	lost := m.wal.loseLast()
 	if len(lost) > 0 {
 		w.Some.Losses++

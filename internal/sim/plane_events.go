@@ -123,6 +123,10 @@ func (w *plane) controllerEvent(k int) {
 func (w *plane) machineEvent(k int, m *machine) {
 	switch k {
 	case pvStart:
+		if w.full != nil {
+			w.full.w.start(w.full.w.nodes[m.id])
+			return
+		}
 		w.startMachine(m)
 		return
 	case pvWipe:
@@ -151,7 +155,7 @@ func (w *plane) machineEvent(k int, m *machine) {
 			w.apply(m, k)
 		}
 	case pvCrash:
-		w.crashMachine(m)
+		w.stopMachine(m)
 	case pvIsolate:
 		m.isolated = !m.isolated
 		if m.isolated {

@@ -8,13 +8,13 @@ func (w *plane) liveness() {
 	for i := range w.cut {
 		clear(w.cut[i])
 	}
-	if w.full != nil && !w.full.settle(w) {
+	if w.full != nil && !w.full.settle() {
 		w.Some.Excused++
 		return
 	}
 	for _, m := range w.machines {
 		if h := w.history.head(); h >= 0 && m.up && w.history.images[h].Broker(m.id) != nil && w.history.images[h].Broker(m.id).Stopping {
-			w.crashMachine(m) // what resigns ends
+			w.stopMachine(m) // what resigns ends
 		}
 	}
 	last := make([]*produce, w.parts)

@@ -178,7 +178,7 @@ func (w *plane) keepELR(before, after *metadata.Image, events []metadata.Event) 
 // working is the image that the controller at a node decides on; nil if that node is none.
 func (w *plane) working(at int) *metadata.Image {
 	if w.full != nil {
-		return w.full.working(at)
+		return w.full.image(at)
 	}
 	if h := w.history.head(); h >= 0 {
 		return w.history.images[h]
