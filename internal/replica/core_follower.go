@@ -66,8 +66,7 @@ func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 		return true, Refusal{}, f.checkReset(p)
 	}
 	switch {
-	case p.Base < f.log.Start() && f.verified < 0 && v.UncleanEpoch > epochBefore(f.log, end):
-		// Only an unclean election takes a partition back to before what was deleted here. Nothing of this log is in the leader's.
+	case f.overruled(p):
 		r = f.refuse(false)
 		r.LastEpoch, r.End = -1, -1
 		return false, r, nil
@@ -87,6 +86,14 @@ func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 		r.LastEpoch, r.End = found, max(min(foundEnd, p.Base), f.log.Start())
 	}
 	return false, r, nil
+}
+
+// overruled reports whether an unclean election has given up records of this log. It has to begin anew before anything is acked: their
+// high watermark is void, and what is in segments can only go as a whole. An election may even take a partition back to before what was
+// deleted here.
+func (f *FollowerCore) overruled(p *Push) bool {
+	end := f.log.End()
+	return f.verified < 0 && !f.view.counts(f.self) && f.view.UncleanEpoch > epochBefore(f.log, end) && (p.Base < end || p.Base < f.log.Start())
 }
 
 // refuse describes the own log.

@@ -229,6 +229,14 @@ func (w *plane) checkTruncate(r *preplica, to int64) {
 	}
 }
 
+// checkReset holds that a follower gives nothing up that it has acked in the epoch, except what the leader has deleted.
+func (w *plane) checkReset(r *preplica, to int64) {
+	a := w.checks[r.p].acked[r.m.id]
+	if r.following != nil && a.epoch == r.view.LeaderEpoch && a.nonce == r.m.nonce && to < a.end && r.log.start < a.end {
+		w.fail("R10: node %d begins partition %d anew at %d in epoch %d, in which it has acked %d", r.m.id, r.p, to, a.epoch, a.end)
+	}
+}
+
 // told takes note that a leader has heard where a follower's log ends.
 func (w *plane) told(r *preplica, x *stream, ref *replica.Refusal) {
 	a := w.checks[r.p].acked[x.to.id]

@@ -1,6 +1,9 @@
 package sim
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // liveness is the end of a run: no more faults. Every partition of which somebody eligible is left must get a leader, a new record must be
 // acknowledged, and all replicas must become equal.
@@ -30,6 +33,9 @@ func (w *plane) liveness() {
 		}
 		done := true
 		for p := range w.parts {
+			if l := w.leaderOf(p); last[p] != nil && !last[p].done && (l == nil || !slices.Contains(l.waits, last[p])) {
+				last[p] = nil // too few were in sync for a while
+			}
 			if last[p] == nil {
 				last[p] = w.lastProduce(p)
 			}

@@ -44,6 +44,7 @@ func (w *plane) op(r *preplica, op walOp) {
 		r.durable = min(r.durable, op.off)
 	case opReset:
 		w.Some.Resets++
+		w.checkReset(r, op.off)
 		r.gen++
 		r.durable = op.off
 	}
