@@ -48,7 +48,8 @@ type Push struct {
 	Reset bool
 }
 
-// Check says whether a push fits; if not, what to answer. A push that fits is applied batch by batch with Place, then Verify.
+// Check says whether a push fits; if not, what to answer. A push that fits is applied batch by batch with Place, then Verify. It takes back
+// p.Reset where that would destroy what was verified in this epoch.
 func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 	v := f.view
 	if old := f.bugs&BugAcceptOldLeader != 0 && v.Leader != f.self && p.LeaderEpoch <= v.LeaderEpoch; !old {
@@ -57,11 +58,18 @@ func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 			return false, f.refuse(true), nil
 		}
 	}
+	end := f.log.End()
+	if p.Reset && f.verified >= 0 && p.Base <= end {
+		p.Reset = false // asked for twice: what came since may be acked
+	}
 	if p.Reset {
 		return true, Refusal{}, f.checkReset(p)
 	}
-	end := f.log.End()
 	switch {
+	case f.overruled(p):
+		r = f.refuse(false)
+		r.LastEpoch, r.End = -1, -1
+		return false, r, nil
 	case p.Base > end || p.Base < f.log.Start():
 		return false, f.refuse(false), nil
 	case p.PrevEpoch < 0 || p.Base == f.log.Start() || f.bugs&BugNoEpochCheck != 0:
@@ -78,6 +86,14 @@ func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 		r.LastEpoch, r.End = found, max(min(foundEnd, p.Base), f.log.Start())
 	}
 	return false, r, nil
+}
+
+// overruled reports whether an unclean election has given up records of this log. It has to begin anew before anything is acked: their
+// high watermark is void, and what is in segments can only go as a whole. An election may even take a partition back to before what was
+// deleted here.
+func (f *FollowerCore) overruled(p *Push) bool {
+	end := f.log.End()
+	return f.verified < 0 && !f.view.counts(f.self) && f.view.UncleanEpoch > epochBefore(f.log, end) && (p.Base < end || p.Base < f.log.Start())
 }
 
 // refuse describes the own log.
@@ -132,7 +148,7 @@ func (f *FollowerCore) Place(base int64, epoch int32, hw int64) (Placement, erro
 
 // Verify takes note that the log up to end is the leader's, and returns the high watermark that the follower may take over.
 func (f *FollowerCore) Verify(p *Push, end int64) (hw int64) {
-	f.verified = max(f.verified, end)
+	f.verified = max(min(f.verified, f.log.End()), end) // the log may have begun anew, and be shorter
 	if f.bugs&BugWaterMarkUnverified != 0 {
 		return min(p.HighWatermark, f.log.End())
 	}

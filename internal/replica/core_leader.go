@@ -27,10 +27,14 @@ type followerState struct {
 	acked int64
 	// next is the offset to push from; -1: nothing is pushed before the follower says that it is ready.
 	next int64
+	// guess: next is not what the follower has said, so a reset there might destroy what it has.
+	guess bool
 	// reset: the follower's log has nothing that fits; it begins anew at next.
 	reset bool
 	// resume is the frame that was being built when the last refusal came in: refusals of earlier ones do not count any more.
 	resume uint64
+	// sent: something was pushed in this leader epoch on this stream. Before that, refusals are of what another epoch pushed.
+	sent bool
 	// connected: there is a stream to the incarnation.
 	connected bool
 	lost      bool // it has less than it had acked
@@ -119,7 +123,7 @@ func (c *LeaderCore) Connected(id int32, brokerEpoch int64, current uint64, nowM
 		f.match = -1
 	}
 	f.brokerEpoch, f.connected, f.resume, f.heardMs = brokerEpoch, true, current, nowMs
-	f.next, f.reset = max(c.start, f.acked), false
+	f.next, f.guess, f.sent, f.reset = max(c.start, f.acked), true, false, false
 }
 
 // Ended tells that the stream to a follower is gone.
@@ -136,7 +140,7 @@ func (c *LeaderCore) Next(id int32) (from int64, reset, ok bool) {
 		return 0, false, false
 	}
 	if start := c.log.Start(); f.next < start {
-		f.next, f.reset = start, true
+		f.next, f.reset = start, !f.guess
 	}
 	return f.next, f.reset, true
 }
@@ -144,7 +148,7 @@ func (c *LeaderCore) Next(id int32) (from int64, reset, ok bool) {
 // Sent tells that the log up to end was pushed.
 func (c *LeaderCore) Sent(id int32, end int64) {
 	if f := c.follower(id); f != nil && f.next >= 0 {
-		f.next, f.reset = end, false
+		f.next, f.sent, f.reset = end, true, false
 	}
 }
 
@@ -167,8 +171,12 @@ func (c *LeaderCore) Ack(id int32, brokerEpoch int64, leaderEpoch int32, end, no
 		return
 	}
 	f.heardMs = nowMs
+	f.guess = false
 	if end > f.match {
 		f.match = end
+	}
+	if f.next < 0 && f.connected { // it is ready after all: what was refused was of another epoch
+		f.next = f.match
 	}
 	if f.match >= f.acked {
 		f.acked, f.lost = f.match, false
@@ -194,7 +202,8 @@ func (c *LeaderCore) noteCaughtUp(f *followerState, nowMs int64) {
 type Refusal struct {
 	// NotReady: the follower's metadata does not show this leader and epoch yet, or any more; it says Ready when it does.
 	NotReady bool
-	// LastEpoch and End are the last epoch and the end of that part of the follower's log which may be the leader's too.
+	// LastEpoch and End are the last epoch and the end of that part of the follower's log which may be the leader's too; End is -1 if no part
+	// can be.
 	LastEpoch int32
 	End       int64
 	// LogEnd is the end of the follower's whole log.
@@ -209,7 +218,7 @@ func (c *LeaderCore) Refused(id int32, brokerEpoch int64, seq uint64, r Refusal,
 		return
 	}
 	f.heardMs = nowMs
-	if seq < f.resume {
+	if seq < f.resume || !f.sent {
 		return
 	}
 	f.resume = current
@@ -243,7 +252,7 @@ func (c *LeaderCore) place(f *followerState, r Refusal) {
 	if _, end := c.log.EpochEnd(r.LastEpoch); end >= 0 {
 		next = min(next, end)
 	}
-	f.next, f.reset = next, false
+	f.next, f.guess, f.reset = next, false, false
 	if start := c.log.Start(); next < start {
 		f.next, f.reset = start, true
 	}

@@ -117,6 +117,9 @@ func (w *World) checkCommit(n *node) {
 		}
 		w.check.committed = append(w.check.committed, committedEntry{e.Hash, n.core.Promised().Term, e.More})
 		w.Some.Commits++
+		if w.onCommit != nil {
+			w.onCommit(e)
+		}
 		w.checkVoters(n, e)
 		if n.core.Role() >= metalog.RoleOpening {
 			w.checkMajority(n, e)

@@ -19,6 +19,9 @@ func (w *World) crash(n *node) {
 	w.trace("node %d crashes, power %v", n.id, power)
 	n.disk.crash(power, w.rng.IntN(2) == 0, w.o.Disk)
 	n.core = nil
+	if w.onCrash != nil {
+		w.onCrash(n)
+	}
 }
 
 // wipe gives a machine an empty disk: it is another member from then on.

@@ -98,7 +98,10 @@ type World struct {
 	pending  [][]metalog.Member // sets of voters that were ever appended, for the oracle of BugQuorumFromRaft
 	Some     Sometimes
 	check    checker
-	failure  string
+	// What is simulated on top of the log is told; nil if nothing is.
+	onCommit         func(e *metalog.Entry)
+	onCrash, onStart func(n *node)
+	failure          string
 }
 
 func newWorld(o Options) *World {
@@ -208,6 +211,9 @@ func (w *World) start(n *node) {
 	n.core = metalog.NewSimCore(cfg, r, w.o.Core)
 	w.trace("node %d starts: boot %d, promised %v, end %d, commit %d, fault %v, image %d", n.id, n.disk.boot, r.Promised, n.core.End(), r.Commit, r.Fault, r.Image.End)
 	w.after(n)
+	if w.onStart != nil {
+		w.onStart(n)
+	}
 }
 
 // fillMirror adds the entries below those in memory, which a production node reads from its files.

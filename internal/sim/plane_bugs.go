@@ -1,0 +1,80 @@
+package sim
+
+import "github.com/chronik-io/chronik/internal/replica"
+
+// planeBugs are seeded bugs of the controller's side and of what stands around the cores.
+type planeBugs uint32
+
+const (
+	bugUncleanElection     planeBugs = 1 << iota // R9: anybody is elected where nobody eligible is left
+	bugAlterAnyIncarnation                       // R6: the controller does not compare the broker epochs
+	bugNoPartitionEpoch                          // R6: nor the partition epoch
+	bugWipedStaysISR                             // R8
+	bugWipedStaysELR                             // R8
+	bugMinKeepsELR                               // R9: min.insync.replicas changes and the ELR stays
+	bugMaterialiseAbove                          // segments hold what is not committed
+	bugDuplicateAcked                            // R12: a duplicate does not wait for the high watermark
+)
+
+// planeBug is one line of the scorecard.
+type planeBug struct {
+	name    string
+	core    replica.Bugs
+	world   planeBugs
+	profile string
+	seeds   int // budget
+	slow    bool
+}
+
+// planeProfiles are weights that make what a bug needs likelier. The rules must hold under each of them too.
+var planeProfiles = map[string]func(w *plane){
+	"crashes": func(w *plane) {
+		w.weights[pvCrash], w.weights[pvStart], w.weights[pvRegister], w.weights[pvServe] = 25, 80, 120, 120
+	},
+	"fences": func(w *plane) { w.weights[pvFence], w.weights[pvServe], w.weights[pvApply] = 60, 150, 60 },
+	"isr": func(w *plane) {
+		w.perStep, w.weights[pvTick], w.weights[pvBreak], w.weights[pvCall], w.weights[pvDropCall] = 10, 200, 12, 60, 10
+	},
+	"wipes": func(w *plane) {
+		w.min, w.weights[pvWipe], w.weights[pvMin], w.weights[pvLose], w.weights[pvFence] = 2, 4, 0, 0, 20
+	},
+	"losses":  func(w *plane) { w.weights[pvLose], w.weights[pvWipe], w.weights[pvFence] = 12, 0, 0 },
+	"unclean": func(w *plane) { w.weights[pvUnclean], w.weights[pvFence], w.weights[pvCrash] = 20, 30, 15 },
+	"min":     func(w *plane) { w.weights[pvMin], w.weights[pvFence], w.weights[pvServe] = 20, 30, 60 },
+	"deletes": func(w *plane) { w.weights[pvStartMoves], w.weights[pvMaterialise], w.weights[pvFence] = 20, 20, 15 },
+	"slow":    func(w *plane) { w.weights[pvApply], w.weights[pvSync], w.weights[pvFence] = 15, 40, 20 },
+	"streams": func(w *plane) { w.weights[pvBreak], w.weights[pvDial], w.weights[pvProduce] = 25, 80, 150 },
+}
+
+// planeProfileNames are the profiles that seeds take in turn.
+var planeProfileNames = []string{"any", "crashes", "fences", "isr", "wipes", "losses", "unclean", "min", "deletes", "slow", "streams"}
+
+// planeScorecard is every rule of the data plane, left out.
+var planeScorecard = []planeBug{
+	{"shrink-assumed", replica.BugShrinkAssumed, 0, "isr", 4000, false},
+	{"expand-not-counted", replica.BugExpandNotCounted, 0, "isr", 4000, false},
+	{"truncate-to-hw", replica.BugTruncateToHW, 0, "any", 1000, false},
+	{"no-epoch-check", replica.BugNoEpochCheck, 0, "any", 1000, false},
+	{"ack-any-epoch", replica.BugAckAnyEpoch, 0, "any", 4000, false},
+	{"ack-any-incarnation", replica.BugAckAnyIncarnation, 0, "any", 4000, false},
+	{"alter-any-incarnation", 0, bugAlterAnyIncarnation, "wipes", 20000, false},
+	{"no-partition-epoch-cas", 0, bugNoPartitionEpoch, "isr", 20000, false},
+	{"ack-before-fsync", replica.BugAckBeforeSync, 0, "any", 1000, false},
+	{"hw-under-minisr", replica.BugHWUnderMinISR, 0, "any", 1000, false},
+	{"unclean-election", 0, bugUncleanElection, "any", 1000, false},
+	{"accept-old-leader", replica.BugAcceptOldLeader, 0, "fences", 4000, false},
+	{"wiped-stays-isr", 0, bugWipedStaysISR, "wipes", 1000, false},
+	{"wiped-stays-elr", 0, bugWipedStaysELR, "wipes", 4000, false},
+	{"alter-retry-refreshes-epochs", replica.BugRetryRefreshes, 0, "wipes", 20000, false},
+	{"leader-restart-same-epoch", replica.BugLeadsUnregistered, 0, "crashes", 1000, false},
+	{"stream-ack-covers-refused", replica.BugAckCoversRefused, 0, "any", 4000, false},
+
+	{"min-lowered-with-elr", 0, bugMinKeepsELR, "min", 4000, false},
+	{"materialise-above-hw", 0, bugMaterialiseAbove, "deletes", 2000, false},
+	{"lost-commit-stays-in-isr", replica.BugLostStaysInSync, 0, "losses", 2000, false},
+	{"stale-refusal-ends-proposal", replica.BugStaleClears, 0, "isr", 8000, false},
+	{"expand-below-start", replica.BugExpandBelowStart, 0, "isr", 8000, false},
+	{"truncate-below-acked", replica.BugTruncateBelowAcked, 0, "any", 8000, false},
+	{"high-watermark-unverified", replica.BugWaterMarkUnverified, 0, "any", 4000, false},
+	{"duplicate-acked-at-once", 0, bugDuplicateAcked, "any", 1000, false},
+}
