@@ -131,10 +131,13 @@ func (l *load) coordinator(ctx context.Context, c *kgo.Client, group string) (no
 	req.CoordinatorKey, req.CoordinatorKeys = group, []string{group}
 	seeds := c.SeedBrokers()
 	resp, err := req.RequestWith(ctx, seeds[rand.IntN(len(seeds))])
-	if err != nil || len(resp.Coordinators) != 1 || resp.Coordinators[0].ErrorCode != 0 {
+	switch {
+	case err != nil || resp.ErrorCode != 0:
 		return 0, false
+	case len(resp.Coordinators) == 0: // an old version
+		return resp.NodeID, resp.NodeID > 0
 	}
-	return resp.Coordinators[0].NodeID, true
+	return resp.Coordinators[0].NodeID, resp.Coordinators[0].ErrorCode == 0
 }
 
 // offsetCommit commits once. It is not repeated by anybody. Not ok: the outcome is unknown.
@@ -149,9 +152,8 @@ func (l *load) offsetCommit(c *kgo.Client, group string, n int64) (code int16, o
 	req.Group = group
 	t, p := kmsg.NewOffsetCommitRequestTopic(), kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Offset = n
-	t.Topic, t.Partitions = topic, append(t.Partitions, p)
+	t.Topic, t.TopicID, t.Partitions = topic, l.topicID, append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
-	req.SetVersion(8) // by the topic's name
 	resp, err := c.SeedBrokers()[node-1].Request(ctx, req)
 	if err != nil {
 		return 0, false
@@ -178,7 +180,7 @@ func (l *load) offsetFetch(c *kgo.Client, group string) (at int64, code int16, o
 	req.Topics = append(req.Topics, t)
 	g := kmsg.NewOffsetFetchRequestGroup()
 	gt := kmsg.NewOffsetFetchRequestGroupTopic()
-	gt.Topic, gt.Partitions = topic, []int32{0}
+	gt.Topic, gt.TopicID, gt.Partitions = topic, l.topicID, []int32{0}
 	g.Group, g.Topics = group, append(g.Topics, gt)
 	req.Groups = append(req.Groups, g)
 	resp, err := c.SeedBrokers()[node-1].Request(ctx, req)

@@ -37,6 +37,7 @@ type load struct {
 	cluster *testcluster.Cluster
 	ledger  *testcluster.Ledger
 	acks    [partitions]*nemesis.Progress // of the main topic
+	topicID [16]byte
 	seed    uint64
 
 	ctx        context.Context
@@ -64,9 +65,11 @@ func newLoad(t *testing.T, c *testcluster.Cluster, seed uint64) *load {
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	admin := kadm.NewClient(l.client())
-	if _, err := admin.CreateTopic(l.ctx, partitions, 3, nil, topic); err != nil {
+	created, err := admin.CreateTopic(l.ctx, partitions, 3, nil, topic)
+	if err != nil {
 		t.Fatal(err)
 	}
+	l.topicID = created.ID
 	return l
 }
 

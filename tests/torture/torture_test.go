@@ -206,6 +206,9 @@ func TestTorture(t *testing.T) {
 		match = regexp.MustCompile(v)
 	}
 	all := kinds(have, match)
+	if len(all) == 0 {
+		t.Fatal("no kind of fault matches CHRONIK_TORTURE_KINDS")
+	}
 	t.Logf("CHRONIK_SEED=%d; %d kinds of faults; disks of their own: %v, strace: %v", seed, len(all), have.disks, have.strace)
 	schedule := NewSchedule(seed, all)
 	began := time.Now()
