@@ -12,9 +12,10 @@ FUZZTIME ?= 20s
 SEEDS    ?= 20000
 ROUNDS   ?= 200
 KILLS    ?= 50
+FAULTS   ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover bench completions
+.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover torture bench completions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -60,6 +61,10 @@ nemesis: ## three processes killed and stopped under metadata changes: ROUNDS=n,
 
 failover: ## time without an acknowledged change when the controller is killed: KILLS=n
 	CHRONIK_NEMESIS_KILLS=$(KILLS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestFailover'
+
+torture: ## three processes, their network and disks damaged under checked load: FAULTS=n or DURATION=10m, SEED=n
+	$(if $(DURATION),CHRONIK_TORTURE_TIME=$(DURATION),CHRONIK_TORTURE_FAULTS=$(FAULTS)) $(if $(SEED),CHRONIK_SEED=$(SEED)) \
+	    $(GO) test ./tests/torture -count=1 -timeout 0 -v -run 'TestTorture'
 
 bench: build ## the micro-benchmarks of the storage and metadata packages
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/wal ./internal/partition ./internal/metalog ./internal/metadata

@@ -149,11 +149,14 @@ func (r *Replica) truncate(to int64, place Placement) error {
 	return err
 }
 
-// readiness describes the log to the leader that the view names.
-func (r *Replica) readiness() (epoch int32, ref Refusal, ok bool) {
+// readiness describes the log for a process that the view shows as the leader; false if it shows another one.
+func (r *Replica) readiness(leader int32, nonce uint64) (epoch int32, ref Refusal, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.following == nil || r.dropped {
+	if r.following == nil || r.dropped || r.view.Leader != leader || leader == r.set.o.NodeID {
+		return 0, ref, false
+	}
+	if m := r.view.member(leader); m == nil || m.Nonce != nonce {
 		return 0, ref, false
 	}
 	return r.view.LeaderEpoch, r.following.Ready(), true

@@ -123,26 +123,34 @@ func (s *Set) storeTold() {
 }
 
 // announce tells the other nodes that a replica follows in a new epoch: what the old leader pushed is void, the new one may push.
-func (s *Set) announce(r *Replica, v *View) {
-	s.peersMu.Lock()
-	receivers := make([]*receiver, 0, len(s.receivers))
-	for x := range s.receivers {
-		receivers = append(receivers, x)
+func (s *Set) announce(r *Replica) {
+	for _, v := range s.allReceivers() {
+		v.void(r.id)
+		v.offer(r)
 	}
-	s.peersMu.Unlock()
+}
+
+// offerAll tells every leader where this node's replicas are: they may be pushed to from now on.
+func (s *Set) offerAll() {
+	receivers := s.allReceivers()
 	if len(receivers) == 0 {
 		return
 	}
-	epoch, ref, ok := r.readiness()
-	if !ok {
-		return
-	}
-	for _, x := range receivers {
-		x.void(r.id)
-		if x.node == v.Leader {
-			x.ready(epoch, r.id, ref)
+	for _, r := range s.All() {
+		for _, v := range receivers {
+			v.offer(r)
 		}
 	}
+}
+
+func (s *Set) allReceivers() []*receiver {
+	s.peersMu.Lock()
+	defer s.peersMu.Unlock()
+	all := make([]*receiver, 0, len(s.receivers))
+	for v := range s.receivers {
+		all = append(all, v)
+	}
+	return all
 }
 
 // logOf is a replica's log for comparison; nil where there is none.

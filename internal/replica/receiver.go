@@ -121,6 +121,9 @@ func (v *receiver) take(b []byte) error {
 		}
 		if refusal != nil {
 			v.refuse(seq, id, *refusal)
+			if r := v.set.Get(id.Topic, id.Partition); refusal.NotReady && r != nil {
+				v.offer(r) // it may have become ready, and said so, before the refusal was there: the leader would wait for ever
+			}
 		}
 	}
 	v.mu.Lock()
@@ -154,6 +157,17 @@ func (v *receiver) void(id partition.ID) {
 	}
 	v.mu.Unlock()
 	poke(v.wake)
+}
+
+// offer tells the node that its process leads a replica that may be pushed to, if that is so.
+func (v *receiver) offer(r *Replica) {
+	if r.log == nil || !v.set.serving() {
+		return
+	}
+	peer := v.stream.Peer()
+	if epoch, ref, ok := r.readiness(peer.Member.NodeID, peer.Nonce); ok {
+		v.ready(epoch, r.id, ref)
+	}
 }
 
 func (v *receiver) ready(epoch int32, id partition.ID, r Refusal) {

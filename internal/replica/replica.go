@@ -306,8 +306,9 @@ func (r *Replica) wakeLocked() {
 	}
 }
 
-// update takes over the partition's state from a new image. leads says whether this node may lead now.
-func (r *Replica) update(v *View, leads bool) error {
+// update takes over the partition's state from a new image. leads says whether this node may lead now. follows tells that it follows in
+// another epoch than before, which is to be announced.
+func (r *Replica) update(v *View, leads bool) (follows bool, err error) {
 	r.mu.Lock()
 	old := r.view
 	newEpoch := old == nil || old.LeaderEpoch != v.LeaderEpoch || leaderOf(old) != v.Leader
@@ -324,10 +325,10 @@ func (r *Replica) update(v *View, leads bool) error {
 	finish(lost, ErrNotLeader)
 	finish(lostOwn, ErrNotLeader)
 	if r.log == nil {
-		return nil
+		return false, nil
 	}
-	if err := r.takeRole(v, newEpoch, leads); err != nil {
-		return err
+	if follows, err = r.takeRole(v, newEpoch, leads); err != nil {
+		return false, err
 	}
 	r.mu.Lock()
 	var short *Waiter
@@ -339,12 +340,12 @@ func (r *Replica) update(v *View, leads bool) error {
 	r.mu.Unlock()
 	finish(all, nil)
 	finish(short, ErrNotEnoughReplicasAfterAppend)
-	return nil
+	return follows, nil
 }
 
 // takeRole makes this node the leader or a follower, as the view says. A leader that is isolated keeps what it knows: in the same epoch it
 // goes on with it, proposals under way included.
-func (r *Replica) takeRole(v *View, newEpoch, leads bool) error {
+func (r *Replica) takeRole(v *View, newEpoch, leads bool) (follows bool, err error) {
 	self := r.set.o.NodeID
 	r.mu.Lock()
 	kept := !newEpoch && r.leading != nil && v.Leader == self
@@ -358,20 +359,17 @@ func (r *Replica) takeRole(v *View, newEpoch, leads bool) error {
 	r.mu.Unlock()
 	switch {
 	case kept:
-		return nil
+		return false, nil
 	case leads:
 		if err := r.begin(v); err != nil {
-			return fmt.Errorf("lead %s-%d in epoch %d: %w", r.topic, r.id.Partition, v.LeaderEpoch, err)
+			return false, fmt.Errorf("lead %s-%d in epoch %d: %w", r.topic, r.id.Partition, v.LeaderEpoch, err)
 		}
-	default:
-		if err := r.follow(v); err != nil {
-			return fmt.Errorf("follow %s-%d in epoch %d: %w", r.topic, r.id.Partition, v.LeaderEpoch, err)
-		}
-		if newEpoch {
-			r.set.announce(r, v)
-		}
+		return false, nil
 	}
-	return nil
+	if err := r.follow(v); err != nil {
+		return false, fmt.Errorf("follow %s-%d in epoch %d: %w", r.topic, r.id.Partition, v.LeaderEpoch, err)
+	}
+	return newEpoch, nil
 }
 
 // expire ends the waits whose time is over.

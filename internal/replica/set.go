@@ -169,6 +169,7 @@ func (s *Set) Apply(_, cur *metadata.Image, d *metadata.Delta) {
 		s.updateAll(cur)
 		if registered {
 			s.sweepLogs(cur)
+			s.offerAll() // what was pushed before was refused
 		}
 		s.pokeSenders()
 		return
@@ -255,6 +256,7 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 	settings := s.settings(im, t.Name)
 	next := &topicReplicas{name: t.Name, partitions: make([]*Replica, len(t.Partitions))}
 	var errs []error
+	var follow []*Replica
 	for n, p := range t.Partitions {
 		var r *Replica
 		if old != nil && n < len(old.partitions) {
@@ -279,14 +281,21 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 			r.log.SetConfig(settings.Log)
 		}
 		leads := s.registered && !s.isolated && p.Leader == s.o.NodeID
-		if err := r.update(NewView(im, t.Name, p), leads); err != nil {
+		follows, err := r.update(NewView(im, t.Name, p), leads)
+		if err != nil {
 			errs = append(errs, err)
+		}
+		if follows {
+			follow = append(follow, r)
 		}
 		next.partitions[n] = r
 	}
 	s.mu.Lock()
 	s.topics[t.ID] = next
 	s.mu.Unlock()
+	for _, r := range follow { // not before a push that this causes finds the replica
+		s.announce(r)
+	}
 	return errors.Join(errs...)
 }
 

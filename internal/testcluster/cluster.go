@@ -12,6 +12,7 @@ import (
 // Cluster is several processes that found a cluster together.
 type Cluster struct {
 	Nodes []*Server // node i+1 at i
+	Net   *Network  // between the nodes; nil unless Options.Proxied
 }
 
 // StartCluster writes a configuration for each of n nodes, on free ports, starts them side by side and waits until all are ready. o.Dir and
@@ -35,15 +36,27 @@ func StartCluster(t testing.TB, n int, o Options) *Cluster {
 			}
 		}
 	}
+	advertise := make([]string, n)
 	for i := range n {
 		s := &Server{t: t, Kafka: free(), WAL: free(), Raft: free(), HTTP: free(), Dir: filepath.Join(o.Dir, fmt.Sprintf("node%d", i+1))}
-		fmt.Fprintf(&peers, "\n[[peers]]\nid = %d\nkafka = %q\nwal = %q\nraft = %q\n", i+1, s.Kafka, s.WAL, s.Raft)
+		wal, raft := s.WAL, s.Raft
+		if o.Proxied {
+			wal, raft = free(), free()
+			advertise[i] = fmt.Sprintf("\n[advertise]\nwal = %q\nraft = %q\n", wal, raft)
+		}
+		fmt.Fprintf(&peers, "\n[[peers]]\nid = %d\nkafka = %q\nwal = %q\nraft = %q\n", i+1, s.Kafka, wal, raft)
 		c.Nodes = append(c.Nodes, s)
+		if o.Proxied {
+			c.proxy(s, wal, raft)
+		}
+	}
+	if c.Net != nil {
+		t.Cleanup(c.Net.Close)
 	}
 	for i, s := range c.Nodes {
 		s.o = o
 		s.o.Dir = s.Dir
-		s.o.Config = fmt.Sprintf("node_id = %d\n%s%s", i+1, o.Config, peers.String())
+		s.o.Config = fmt.Sprintf("node_id = %d\n%s%s%s%s", i+1, replication(o), o.Config, advertise[i], peers.String())
 		t.Cleanup(func() {
 			_ = s.Cont() // it may have ended
 			s.Kill()
@@ -64,6 +77,21 @@ func StartCluster(t testing.TB, n int, o Options) *Cluster {
 		}
 	}
 	return c
+}
+
+// proxy puts a proxy in front of a node's ports for other nodes, as long as its process runs.
+func (c *Cluster) proxy(s *Server, wal, raft string) {
+	if c.Net == nil {
+		c.Net = newNetwork(func() []int {
+			pids := make([]int, len(c.Nodes))
+			for i, s := range c.Nodes {
+				pids[i] = s.Pid()
+			}
+			return pids
+		})
+	}
+	node := c.Net.add(s.t, [2]string{wal, raft}, [2]string{s.WAL, s.Raft})
+	s.up, s.down = func() { c.Net.up(s.t, node) }, func() { c.Net.downed(node) }
 }
 
 // Addresses are the Kafka addresses of all nodes.
@@ -88,4 +116,16 @@ func (s *Server) signal(sig syscall.Signal) error {
 		return nil
 	}
 	return s.cmd.Process.Signal(sig)
+}
+
+// replication is the part of a configuration about copies of partitions; "" leaves the defaults.
+func replication(o Options) string {
+	text := ""
+	if o.Replicas > 0 {
+		text += fmt.Sprintf("replication_factor = %d\n", o.Replicas)
+	}
+	if o.MinISR > 0 {
+		text += fmt.Sprintf("min_insync_replicas = %d\n", o.MinISR)
+	}
+	return text
 }

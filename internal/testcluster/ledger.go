@@ -16,6 +16,10 @@ import (
 //
 // It may be used by all goroutines.
 type Ledger struct {
+	// MayRepeat tells of which writers' records copies are no violation, because they are not idempotent; nil: of none. They are counted, and
+	// the first ones must be in order. It is set before the ledger is used.
+	MayRepeat func(writer string) bool
+
 	mu    sync.Mutex
 	acked map[string]place // value -> where the server said it is
 	seen  map[place]string // what a consumer was given while the cluster ran
@@ -30,14 +34,19 @@ type place struct {
 // Verdict is the outcome of Check. All but Acked and Read must be zero.
 type Verdict struct {
 	Acked, Read                                      int
+	Repeated                                         int // copies of records of writers that may repeat
 	Lost, Duplicated, Reordered, Moved, Changed, Gap int
 	Examples                                         []string // of each kind of violation, some
 }
 
 // String is a line for a report.
 func (v Verdict) String() string {
-	return fmt.Sprintf("acked %d, read %d, acked lost %d, duplicated %d, reordered %d, at another offset %d, changed %d, gaps %d",
+	s := fmt.Sprintf("acked %d, read %d, acked lost %d, duplicated %d, reordered %d, at another offset %d, changed %d, gaps %d",
 		v.Acked, v.Read, v.Lost, v.Duplicated, v.Reordered, v.Moved, v.Changed, v.Gap)
+	if v.Repeated > 0 {
+		s += fmt.Sprintf(", repeated by writers that are not idempotent %d", v.Repeated)
+	}
+	return s
 }
 
 // OK says whether nothing is wrong.
@@ -122,7 +131,7 @@ func countZero(m map[int32]int64) (n int) {
 	return n
 }
 
-// Check compares a topic's records, in the order of their offsets, with what was acknowledged and seen.
+// Check compares all records of the topics, each partition's in the order of its offsets, with what was acknowledged and seen.
 func (l *Ledger) Check(records []*kgo.Record) Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,42 +142,48 @@ func (l *Ledger) Check(records []*kgo.Record) Verdict {
 		}
 	}
 	found := map[string]place{}
+	at := map[place]string{}
 	lastNumber := map[string]int{} // writer/partition
 	nextOffset := map[string]int64{}
 	for _, r := range records {
-		at := place{r.Topic, r.Partition, r.Offset}
+		here := place{r.Topic, r.Partition, r.Offset}
 		value := string(r.Value)
-		_, twice := found[value]
-		if before := found[value]; twice {
-			note(&v.Duplicated, "duplicated: %q at %v and %v", value, before, at)
+		writer, number := splitValue(value)
+		before, twice := found[value]
+		switch {
+		case twice && l.MayRepeat != nil && l.MayRepeat(writer):
+			v.Repeated++
+		case twice:
+			note(&v.Duplicated, "duplicated: %q at %v and %v", value, before, here)
+		default:
+			found[value] = here
 		}
-		found[value] = at
-		if seen, ok := l.seen[at]; ok && seen != value {
-			note(&v.Changed, "changed: %v was %q, is %q", at, seen, value)
+		at[here] = value
+		if seen, ok := l.seen[here]; ok && seen != value {
+			note(&v.Changed, "changed: %v was %q, is %q", here, seen, value)
 		}
 		log := fmt.Sprintf("%s-%d", r.Topic, r.Partition)
 		if next, ok := nextOffset[log]; ok && next != r.Offset {
 			note(&v.Gap, "gap: %s goes from %d to %d", log, next, r.Offset)
 		}
 		nextOffset[log] = r.Offset + 1
-		writer, number := splitValue(value)
 		if last, ok := lastNumber[writer]; ok && number <= last && !twice {
-			note(&v.Reordered, "reordered: %q at %v comes after number %d", value, at, last)
+			note(&v.Reordered, "reordered: %q at %v comes after number %d", value, here, last)
 		}
 		lastNumber[writer] = max(lastNumber[writer], number)
 	}
 	for _, value := range slices.Sorted(maps.Keys(l.acked)) {
-		at, ok := found[value]
+		first, ok := found[value]
 		switch {
 		case !ok:
 			note(&v.Lost, "lost: %q, acknowledged at %v", value, l.acked[value])
-		case at != l.acked[value]:
-			note(&v.Moved, "moved: %q, acknowledged at %v, is at %v", value, l.acked[value], at)
+		case at[l.acked[value]] != value:
+			note(&v.Moved, "moved: %q, acknowledged at %v, is at %v", value, l.acked[value], first)
 		}
 	}
-	for at, value := range l.seen {
-		if _, ok := found[value]; !ok {
-			note(&v.Changed, "vanished: %q, given to a consumer at %v", value, at)
+	for seenAt, value := range l.seen {
+		if at[seenAt] != value {
+			note(&v.Changed, "vanished: %q, given to a consumer at %v, where %q is", value, seenAt, at[seenAt])
 		}
 	}
 	return v

@@ -36,6 +36,10 @@ type Options struct {
 	// KernelPorts starts on port 0. Otherwise ports outside the kernel's range are chosen: from inside it a client that dials
 	// a server which is down may be given the very port it dials, be connected to itself, and keep the server from starting.
 	KernelPorts bool
+	// Of StartCluster: replication factor and min.insync.replicas of the configuration, 1 when 0; and whether the nodes' ports for each other
+	// are behind Cluster.Net.
+	Replicas, MinISR int
+	Proxied          bool
 }
 
 // Server is one process.
@@ -47,6 +51,8 @@ type Server struct {
 
 	o      Options
 	t      testing.TB
+	up     func()     // before the process starts; may be nil
+	down   func()     // when it has ended
 	mu     sync.Mutex // guards the rest
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -176,6 +182,9 @@ func (s *Server) TryRestart() error {
 	if err != nil {
 		return err
 	}
+	if s.up != nil {
+		s.up()
+	}
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		return err
@@ -196,6 +205,9 @@ func (s *Server) TryRestart() error {
 		}
 		_, _ = io.Copy(io.Discard, out)
 		err := cmd.Wait()
+		if s.down != nil {
+			s.down()
+		}
 		s.mu.Lock()
 		s.err = err
 		s.mu.Unlock()
@@ -230,10 +242,13 @@ func (s *Server) parseReady(line string) error {
 	return err
 }
 
-// Pid is the process's id.
+// Pid is the process's id, also when it has ended; 0 before the first start.
 func (s *Server) Pid() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return 0
+	}
 	return s.cmd.Process.Pid
 }
 

@@ -1,0 +1,66 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/uuid"
+)
+
+// A follower that started again refuses while its own metadata does not show its registration, which the leader's does. The leader epoch is
+// the same before and after: being registered is what makes it ready, and the leader must hear of it.
+func TestFollowerLearnsLastOfItsRegistration(t *testing.T) {
+	n := newNetwork(t, 3)
+	id := n.topic("t", 7, 1, 2, 3)
+	leader := n.replica(1, id)
+	if err := ended(t, n.produce(leader, "a", true)); err != nil {
+		t.Fatal(err)
+	}
+	n.stop(3)
+	n.until("the ISR is without node 3", func() bool { return !slices.Contains(n.isr("t"), 3) })
+	n.mu.Lock()
+	n.nodes[3].lag = true
+	n.mu.Unlock()
+	n.start(3)
+	n.until("node 3 has refused", func() bool {
+		leader.mu.Lock()
+		defer leader.mu.Unlock()
+		f := leader.leading.follower(3)
+		return f.connected && f.next < 0
+	})
+	n.mu.Lock()
+	n.nodes[3].lag = false
+	n.show(n.nodes[3])
+	n.mu.Unlock()
+	n.until("node 3 is in the ISR", func() bool { return slices.Contains(n.isr("t"), 3) })
+	n.equal(id, 1, 1, 2, 3)
+}
+
+// The race: the leader's metadata shows a new topic first and it pushes. The follower refuses, because it has no such replica; at the same
+// time it applies the creation and says that it is ready. If that overtakes the refusal, nobody says so again, and the leader waits.
+func TestRefusalOfANewTopicIsNotTheLastWord(t *testing.T) {
+	n := newNetwork(t, 3)
+	var topics []uuid.UUID
+	for i := range 150 {
+		id := uuid.UUID{9, byte(i), byte(i >> 8)}
+		replicas := []int32{1, 2, 3}
+		p := metadata.PartitionState{Replicas: replicas, ISR: replicas, Leader: 1}
+		n.apply(&metadata.TopicCreated{Name: fmt.Sprint("t", i), TopicID: id, TimestampMs: 1, Partitions: []metadata.PartitionState{p, p, p, p, p, p, p, p}})
+		topics = append(topics, id)
+	}
+	for _, id := range topics {
+		for node := int32(2); node <= 3; node++ {
+			for p := range int32(8) {
+				r := n.nodes[1].set.Get(id, p)
+				n.until(fmt.Sprintf("node %d is pushed %s-%d", node, id, p), func() bool {
+					r.mu.Lock()
+					defer r.mu.Unlock()
+					f := r.leading.follower(node)
+					return f.connected && f.match >= 0
+				})
+			}
+		}
+	}
+}
