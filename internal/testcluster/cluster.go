@@ -43,7 +43,8 @@ func StartCluster(t testing.TB, n int, o Options) *Cluster {
 	for i, s := range c.Nodes {
 		s.o = o
 		s.o.Dir = s.Dir
-		s.o.Config = fmt.Sprintf("node_id = %d\nreplication_factor = 1\nmin_insync_replicas = 1\n%s%s", i+1, o.Config, peers.String())
+		s.o.Config = fmt.Sprintf("node_id = %d\nreplication_factor = %d\nmin_insync_replicas = %d\n%s%s", i+1, max(o.Replicas, 1), max(o.MinISR, 1),
+			o.Config, peers.String())
 		t.Cleanup(func() {
 			_ = s.Cont() // it may have ended
 			s.Kill()

@@ -36,6 +36,8 @@ type Options struct {
 	// KernelPorts starts on port 0. Otherwise ports outside the kernel's range are chosen: from inside it a client that dials
 	// a server which is down may be given the very port it dials, be connected to itself, and keep the server from starting.
 	KernelPorts bool
+	// Of StartCluster: replication factor and min.insync.replicas of the configuration, 1 when 0.
+	Replicas, MinISR int
 }
 
 // Server is one process.
