@@ -24,8 +24,10 @@ func cleanedLog(t *testing.T, c *rig) {
 			for p := range int32(parts) {
 				all.Add(kadm.Offset{Topic: topic, Partition: p, At: next, LeaderEpoch: -1, Metadata: strings.Repeat("m", 4000)})
 			}
-			resp, err := c.admin.CommitOffsets(ctx, group, all)
-			return err == nil && resp.Ok()
+			return c.ask(func(k *kadm.Client) bool {
+				resp, err := k.CommitOffsets(ctx, group, all)
+				return err == nil && resp.Ok()
+			})
 		})
 		for p := range int32(parts) {
 			offsets.Acked(topic, p, next)
@@ -54,7 +56,9 @@ func cleanedLog(t *testing.T, c *rig) {
 		}
 		victim := c.coordinator(t, group)
 		c.kill(victim)
-		until(t, "the next coordinator tells offsets", func(ctx context.Context) bool { return offsets.Look(ctx, c.admin) == nil })
+		until(t, "the next coordinator tells offsets", func(ctx context.Context) bool {
+			return c.ask(func(k *kadm.Client) bool { return offsets.Look(ctx, k) == nil })
+		})
 		stillThere(t, offsets)
 		if away = victim; n%2 == 1 {
 			c.restart(t, victim)

@@ -66,16 +66,49 @@ type rig struct {
 	admin *kadm.Client
 }
 
-// client makes a client that looks for another broker soon.
-func (c *rig) client(t *testing.T, more ...kgo.Opt) *kgo.Client {
-	t.Helper()
+// connect makes a client that looks for another broker soon. Whoever asks for it closes it.
+func (c *rig) connect(more ...kgo.Opt) *kgo.Client {
 	k, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Addresses()...), kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.RetryTimeout(mostPatience)}, more...)...)
 	if err != nil {
-		t.Fatal(err)
+		panic(err) // the options are wrong
 	}
+	return k
+}
+
+// client is connect for the rest of the test.
+func (c *rig) client(t *testing.T, more ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	k := c.connect(more...)
 	t.Cleanup(k.Close)
 	return k
+}
+
+// ask lets fn ask with a client that knows nothing of who led before. A client that does nothing else keeps dialling a coordinator that is
+// gone.
+func (c *rig) ask(fn func(*kadm.Client) bool) bool {
+	k := c.connect()
+	defer k.Close()
+	return fn(kadm.NewClient(k))
+}
+
+// watch has offsets looked up until the returned function is called, which gives the last look its time.
+func (c *rig) watch(t *testing.T, o *Offsets) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		o.Watch(ctx, func() *kgo.Client { return c.connect() })
+	}()
+	return func() {
+		cancel()
+		<-done
+		until(t, "the offsets of "+o.group+" are told", func(ctx context.Context) bool {
+			return c.ask(func(k *kadm.Client) bool { return o.Look(ctx, k) == nil })
+		})
+		stillThere(t, o)
+	}
 }
 
 func (c *rig) topic(t *testing.T, name string, partitions int32) {
@@ -92,7 +125,7 @@ func until(t *testing.T, what string, ok func(context.Context) bool) time.Durati
 	t.Helper()
 	began := time.Now()
 	for ; time.Since(began) < mostPatience; time.Sleep(20 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		done := ok(ctx)
 		cancel()
 		if done {
@@ -137,7 +170,9 @@ func (c *rig) coordinator(t *testing.T, group string) (node int32) {
 	until(t, "group "+group+" has a coordinator", func(ctx context.Context) bool {
 		req := kmsg.NewPtrFindCoordinatorRequest()
 		req.CoordinatorKey, req.CoordinatorKeys = group, []string{group}
-		resp, err := req.RequestWith(ctx, c.client(t))
+		k := c.connect()
+		defer k.Close()
+		resp, err := req.RequestWith(ctx, k)
 		if err != nil || len(resp.Coordinators) != 1 || resp.Coordinators[0].ErrorCode != 0 {
 			return false
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -138,8 +139,10 @@ func committing(t *testing.T, n int64, members ...*member) time.Duration {
 func (c *rig) stable(t *testing.T, group string, members int) {
 	t.Helper()
 	until(t, fmt.Sprintf("group is stable with %d members", members), func(ctx context.Context) bool {
-		d, err := c.admin.DescribeGroups(ctx, group)
-		return err == nil && d[group].Err == nil && d[group].State == "Stable" && len(d[group].Members) == members
+		return c.ask(func(k *kadm.Client) bool {
+			d, err := k.DescribeGroups(ctx, group)
+			return err == nil && d[group].Err == nil && d[group].State == "Stable" && len(d[group].Members) == members
+		})
 	})
 }
 
@@ -155,7 +158,7 @@ type writer struct {
 func (c *rig) write(t *testing.T, topic string, partitions int32, pause time.Duration) *writer {
 	t.Helper()
 	w := &writer{ledger: testcluster.NewLedger()}
-	w.kafka = c.client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MaxProduceRequestsInflightPerBroker(5),
+	w.kafka = c.client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 		kgo.StopProducerOnDataLossDetected(), kgo.RequiredAcks(kgo.AllISRAcks()))
 	ctx, cancel := context.WithCancel(t.Context())
 	w.cancel = cancel

@@ -20,9 +20,7 @@ func coordinatorKilled(t *testing.T, c *rig) {
 	members := []*member{c.join(t, "a", topic, "", offsets), c.join(t, "b", topic, "", offsets)}
 	c.stable(t, offsets.group, len(members))
 	committing(t, 3, members...)
-	watching, stop := context.WithCancel(t.Context())
-	defer stop()
-	go offsets.Watch(watching, kadm.NewClient(c.client(t)))
+	stop := c.watch(t, offsets)
 	before := identities(members)
 	for n := range kills(t, 3) {
 		c.whole(t, topic, groupsTopic)
@@ -50,7 +48,6 @@ func coordinatorKilled(t *testing.T, c *rig) {
 	}
 	stop()
 	w.check(t, c, topic, parts)
-	stillThere(t, offsets)
 }
 
 // killedInRebalance: a coordinator that dies while members join leaves a group that comes together at the next one.
@@ -62,14 +59,14 @@ func killedInRebalance(t *testing.T, c *rig) {
 	members := []*member{c.join(t, "a", topic, "", offsets), c.join(t, "b", topic, "", offsets)}
 	c.stable(t, offsets.group, len(members))
 	committing(t, 3, members...)
-	watching, stop := context.WithCancel(t.Context())
-	defer stop()
-	go offsets.Watch(watching, kadm.NewClient(c.client(t)))
+	stop := c.watch(t, offsets)
 	c.whole(t, topic, groupsTopic)
 	members = append(members, c.join(t, "c", topic, "", offsets))
 	until(t, "the group rebalances", func(ctx context.Context) bool {
-		d, err := c.admin.DescribeGroups(ctx, offsets.group)
-		return err == nil && d[offsets.group].State != "Stable"
+		return c.ask(func(k *kadm.Client) bool {
+			d, err := k.DescribeGroups(ctx, offsets.group)
+			return err == nil && d[offsets.group].Err == nil && d[offsets.group].State != "Stable"
+		})
 	})
 	first := c.coordinator(t, offsets.group)
 	c.kill(first)
@@ -88,7 +85,6 @@ func killedInRebalance(t *testing.T, c *rig) {
 	c.restart(t, second)
 	stop()
 	w.check(t, c, topic, parts)
-	stillThere(t, offsets)
 }
 
 // allKilled: with all nodes gone and back, the same members go on in the same generation where they were.
@@ -100,9 +96,7 @@ func allKilled(t *testing.T, c *rig) {
 	members := []*member{c.join(t, "a", topic, "", offsets), c.join(t, "b", topic, "", offsets)}
 	c.stable(t, offsets.group, len(members))
 	committing(t, 3, members...)
-	watching, stop := context.WithCancel(t.Context())
-	defer stop()
-	go offsets.Watch(watching, kadm.NewClient(c.client(t)))
+	stop := c.watch(t, offsets)
 	before := identities(members)
 	for _, node := range c.Nodes {
 		node.Kill()
@@ -123,5 +117,4 @@ func allKilled(t *testing.T, c *rig) {
 	}
 	stop()
 	w.check(t, c, topic, parts)
-	stillThere(t, offsets)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // place is a partition of a topic.
@@ -71,12 +72,19 @@ func (o *Offsets) Look(ctx context.Context, kafka *kadm.Client) error {
 	return nil
 }
 
-// Watch looks again and again until ctx ends. Errors that a client would try again on are no answer; any other one is wrong.
-func (o *Offsets) Watch(ctx context.Context, kafka *kadm.Client) {
+// Watch looks again and again until ctx ends. Errors that a client would try again on are no answer; any other one is wrong. A client that
+// got no answer is replaced: one that does nothing else keeps dialling a coordinator that is gone.
+func (o *Offsets) Watch(ctx context.Context, connect func() *kgo.Client) {
+	kafka := connect()
+	defer func() { kafka.Close() }()
 	for ctx.Err() == nil {
-		look, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := o.Look(look, kafka)
+		look, cancel := context.WithTimeout(ctx, time.Second)
+		err := o.Look(look, kadm.NewClient(kafka))
 		cancel()
+		if err != nil {
+			kafka.Close()
+			kafka = connect()
+		}
 		var ke *kerr.Error
 		if errors.As(err, &ke) && !ke.Retriable {
 			o.mu.Lock()

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -20,6 +19,7 @@ func staticMembers(t *testing.T, c *rig) {
 	one, two := c.join(t, "one", topic, "instance-1", offsets), c.join(t, "two", topic, "instance-2", offsets)
 	c.stable(t, offsets.group, 2)
 	committing(t, 3, one, two)
+	stop := c.watch(t, offsets)
 	before := two.identity()
 	oldID, generation := one.kafka.GroupMetadata()
 	one.stop() // a static member does not leave
@@ -41,7 +41,7 @@ func staticMembers(t *testing.T, c *rig) {
 	victim = c.coordinator(t, offsets.group)
 	c.kill(victim)
 	committing(t, 3, one, two)
-	fenced(t, c.client(t), offsets.group, "instance-1", oldID, generation)
+	fenced(t, c, offsets.group, "instance-1", oldID, generation)
 	if id, now := one.kafka.GroupMetadata(); id != newID || now != generation {
 		t.Errorf("the member was %s in generation %d, is %s in generation %d", newID, generation, id, now)
 	}
@@ -49,13 +49,16 @@ func staticMembers(t *testing.T, c *rig) {
 		t.Errorf("the other member was %s, is %s", before, after)
 	}
 	c.restart(t, victim)
+	stop()
 	w.check(t, c, topic, parts)
 }
 
 // fenced checks that a member id that was replaced cannot commit or stay alive.
-func fenced(t *testing.T, k *kgo.Client, group, instance, id string, generation int32) {
+func fenced(t *testing.T, c *rig, group, instance, id string, generation int32) {
 	t.Helper()
 	until(t, "somebody answers for the group", func(ctx context.Context) bool {
+		k := c.connect()
+		defer k.Close()
 		req := kmsg.NewPtrHeartbeatRequest()
 		req.Group, req.MemberID, req.InstanceID, req.Generation = group, id, &instance, generation
 		resp, err := req.RequestWith(ctx, k)
