@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,7 +38,7 @@ type Coordinator struct {
 }
 
 const (
-	maxLoads     = 4 // partitions that are loaded at the same time
+	maxLoads     = 4 // partitions that are read at the same time
 	loadRetryMin = 200 * time.Millisecond
 	loadRetryMax = 30 * time.Second
 	expireBatch  = 10_000 // tombstones between which other requests get their turn
@@ -158,13 +159,7 @@ func (c *Coordinator) load(s *shard, t *term, retry time.Duration) {
 	if !sleep(t.ctx, retry) {
 		return
 	}
-	select {
-	case c.loadSlots <- struct{}{}:
-		defer func() { <-c.loadSlots }()
-	case <-t.ctx.Done():
-		return
-	}
-	m, err := s.load(t)
+	m, err := c.loadInTurn(s, t)
 	if err == nil {
 		s.mu.Lock()
 		t.m = m
@@ -178,8 +173,29 @@ func (c *Coordinator) load(s *shard, t *term, retry time.Duration) {
 	if t.ctx.Err() != nil {
 		return
 	}
-	c.cfg.Logger.Error("cannot load group partition", "partition", s.partition, "leaderEpoch", t.epoch, "err", err)
+	level := slog.LevelError
+	if errors.Is(err, ErrNotCoordinator) { // the next image says who is
+		level = slog.LevelInfo
+	}
+	c.cfg.Logger.Log(t.ctx, level, "cannot load group partition", "partition", s.partition, "leaderEpoch", t.epoch, "err", err)
 	c.begin(s, t, t.epoch, min(max(2*retry, loadRetryMin), loadRetryMax))
+}
+
+// loadInTurn loads a partition when its log is settled and few others are being read. Those that wait for their followers, which may take
+// long, are in nobody's way.
+func (c *Coordinator) loadInTurn(s *shard, t *term) (*machine, error) {
+	began := time.Now()
+	start, end, err := s.settle(t)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case c.loadSlots <- struct{}{}:
+		defer func() { <-c.loadSlots }()
+	case <-t.ctx.Done():
+		return nil, t.ctx.Err()
+	}
+	return s.load(t, start, end, began)
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -198,7 +214,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // restart loads a shard anew whose machine does not agree with its log. The caller holds the shard's lock.
 func (c *Coordinator) restart(s *shard, t *term) {
-	t.m.drop(ErrNotAvailable)
+	if broken := t.m.broken; errors.Is(broken, ErrNotCoordinator) { // an image that says so is on its way
+		c.cfg.Logger.Info("group partition is led here no more: an append was not committed", "partition", s.partition, "leaderEpoch", t.epoch)
+		t.m.drop(ErrNotCoordinator)
+	} else {
+		c.cfg.Logger.Error("group partition is reloaded: an append was accepted and failed", "partition", s.partition, "err", broken)
+		t.m.drop(ErrNotAvailable)
+	}
 	c.begin(s, t, t.epoch, loadRetryMin)
 }
 

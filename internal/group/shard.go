@@ -177,7 +177,6 @@ func (s *shard) takeDone() {
 		d.finish(d.err)
 	}
 	if live && t.m.broken != nil {
-		s.c.cfg.Logger.Error("group partition is reloaded: an append was accepted and failed", "partition", s.partition, "err", t.m.broken)
 		s.c.restart(s, t)
 		live = false
 	}
@@ -230,19 +229,26 @@ func (s *shard) append(t *term, records []record, done func(error)) error {
 	return nil
 }
 
-// load reads the partition to the end that the log had when this term began, and makes the machine live.
-func (s *shard) load(t *term) (*machine, error) {
-	m := newMachine(&s.c.cfg, s.c.cfg.Logger.With("partition", s.partition), &s.c.usage, newMemberID)
-	m.append = func(records []record, done func(error)) error { return s.append(t, records, done) }
-	began := time.Now()
-	m.now = began
-	start, end, err := s.c.store.Bounds(s.partition, t.epoch)
-	if err != nil {
-		return nil, fmt.Errorf("load group partition %d: %w", s.partition, err)
+// settle waits until the log is committed to the end that it has as this term begins: that is what is to be loaded. Followers that are
+// away can make it wait for long; it ends with the term.
+func (s *shard) settle(t *term) (start, end int64, err error) {
+	if _, end, err = s.c.store.Bounds(s.partition, t.epoch); err != nil {
+		return 0, 0, fmt.Errorf("load group partition %d: %w", s.partition, err)
 	}
 	if err := s.c.store.AwaitHighWatermark(t.ctx, s.partition, t.epoch, end); err != nil {
-		return nil, fmt.Errorf("load group partition %d to offset %d: %w", s.partition, end, err)
+		return 0, 0, fmt.Errorf("load group partition %d to offset %d: %w", s.partition, end, err)
 	}
+	if start, _, err = s.c.store.Bounds(s.partition, t.epoch); err != nil { // it may have been moved meanwhile
+		return 0, 0, fmt.Errorf("load group partition %d: %w", s.partition, err)
+	}
+	return start, end, nil
+}
+
+// load reads a settled partition, and makes the machine live.
+func (s *shard) load(t *term, start, end int64, began time.Time) (*machine, error) {
+	m := newMachine(&s.c.cfg, s.c.cfg.Logger.With("partition", s.partition), &s.c.usage, newMemberID)
+	m.append = func(records []record, done func(error)) error { return s.append(t, records, done) }
+	m.now = time.Now()
 	l := newLoader(m)
 	if err := s.replay(t, l, start, end); err != nil {
 		m.drop(ErrNotAvailable)

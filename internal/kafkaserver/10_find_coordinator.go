@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/group"
 	"github.com/chronik-io/chronik/internal/metadata"
@@ -26,8 +28,9 @@ const (
 // topic, and is answered when its coordinator is ready: no client has to ask twice.
 func (s *Server) handleFindCoordinator(r *request, req *kmsg.FindCoordinatorRequest) kmsg.Response {
 	resp := kmsg.NewPtrFindCoordinatorResponse()
+	deadline := time.Now().Add(suspectWait) // for all keys together
 	if r.version < 4 {
-		c := s.findCoordinator(r.ctx, req.CoordinatorType, req.CoordinatorKey)
+		c := s.findCoordinator(r.ctx, req.CoordinatorType, req.CoordinatorKey, deadline)
 		resp.ErrorCode, resp.ErrorMessage, resp.NodeID, resp.Host, resp.Port = c.ErrorCode, c.ErrorMessage, c.NodeID, c.Host, c.Port
 		if e := kerr.TypedErrorForCode(c.ErrorCode); c.ErrorMessage == nil || *c.ErrorMessage == "" {
 			text := "NONE" // Kafka's text for no error
@@ -39,13 +42,13 @@ func (s *Server) handleFindCoordinator(r *request, req *kmsg.FindCoordinatorRequ
 		return resp
 	}
 	for _, key := range req.CoordinatorKeys {
-		resp.Coordinators = append(resp.Coordinators, s.findCoordinator(r.ctx, req.CoordinatorType, key))
+		resp.Coordinators = append(resp.Coordinators, s.findCoordinator(r.ctx, req.CoordinatorType, key, deadline))
 	}
 	return resp
 }
 
-// findCoordinator answers for one key.
-func (s *Server) findCoordinator(ctx context.Context, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
+// findCoordinator answers for one key; it waits until deadline for a coordinator that is about to be another one.
+func (s *Server) findCoordinator(ctx context.Context, kind int8, key string, deadline time.Time) kmsg.FindCoordinatorResponseCoordinator {
 	c := kmsg.NewFindCoordinatorResponseCoordinator()
 	empty := ""
 	c.Key, c.NodeID, c.Port, c.ErrorMessage = key, -1, -1, &empty
@@ -53,7 +56,7 @@ func (s *Server) findCoordinator(ctx context.Context, kind int8, key string) kms
 	switch kind {
 	case coordinatorGroup:
 		var err error
-		if node, err = s.groupCoordinator(ctx, key); err != nil {
+		if node, err = s.groupCoordinator(ctx, key, deadline); err != nil {
 			c.ErrorCode, c.ErrorMessage = groupCode(err), errorText(err)
 			return c
 		}
@@ -77,7 +80,7 @@ func (s *Server) findCoordinator(ctx context.Context, kind int8, key string) kms
 
 // groupCoordinator finds the leader of the group's partition; if that is this node, it waits until the partition is loaded, for a
 // bounded time: what is asked next then needs no retry. A partition that takes longer answers for itself.
-func (s *Server) groupCoordinator(ctx context.Context, id string) (node int32, err error) {
+func (s *Server) groupCoordinator(ctx context.Context, id string, deadline time.Time) (node int32, err error) {
 	t, err := s.groupTopic(ctx)
 	if err != nil {
 		return -1, err
@@ -86,9 +89,9 @@ func (s *Server) groupCoordinator(ctx context.Context, id string) (node int32, e
 	if n < 0 || int(n) >= len(t.Partitions) {
 		return -1, group.ErrNotAvailable
 	}
-	leader := t.Partitions[n].Leader
-	if !s.leaderServes(s.image(), leader) {
-		return -1, group.ErrNotAvailable
+	leader, err := s.settledLeader(ctx, t, n, deadline)
+	if err != nil {
+		return -1, err
 	}
 	if leader == s.deps.NodeID {
 		if err := s.deps.Groups.Await(ctx, n); err != nil && !errors.Is(err, group.ErrLoading) {
@@ -96,6 +99,28 @@ func (s *Server) groupCoordinator(ctx context.Context, id string) (node int32, e
 		}
 	}
 	return leader, nil
+}
+
+// settledLeader is who leads a partition of the topic of groups. It is not told while that broker seems dead, if another one leads soon: a
+// client that is told too early dials in vain, and asks again only after a pause.
+func (s *Server) settledLeader(ctx context.Context, t *metadata.Topic, n int32, deadline time.Time) (int32, error) {
+	for im := s.image(); ; im = s.image() {
+		_, p := im.Partition(t.ID, n)
+		if p == nil {
+			return -1, group.ErrNotAvailable // deleted meanwhile
+		}
+		serves := s.leaderServes(im, p.Leader)
+		settled := serves && !(s.forwards() && slices.Contains(s.deps.Cluster.Suspects(), p.Leader))
+		switch {
+		case settled, serves && !time.Now().Before(deadline):
+			return p.Leader, nil
+		case ctx.Err() != nil || !s.forwards() || !time.Now().Before(deadline):
+			return -1, group.ErrNotAvailable
+		}
+		look, cancel := context.WithTimeout(ctx, suspectLook)
+		_ = s.deps.Meta.WaitApplied(look, im.Offset()+1) // the next image, or a look at the suspects
+		cancel()
+	}
 }
 
 // groupTopic is the internal topic of groups; it is created when it is first needed.

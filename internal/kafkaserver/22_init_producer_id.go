@@ -3,7 +3,7 @@ package kafkaserver
 import (
 	"context"
 	"errors"
-	"sync"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -24,9 +24,11 @@ var errNotRegistered = errors.New("this broker is not registered yet")
 // producerIDs gives out producer ids from a block that the controller has committed for this process: what is left of a block at a stop
 // is never given out, so no id is used twice.
 type producerIDs struct {
-	mu        sync.Mutex // guards the rest; held while a new block is fetched
+	turn      chan struct{} // bound 1: whoever has put its token in has the rest, also while it fetches a new block
 	next, end int64
 }
+
+func newProducerIDs() producerIDs { return producerIDs{turn: make(chan struct{}, 1)} }
 
 // handleInitProducerID gives an idempotent producer its id. Transactions are not served, so a transactional id is refused for good.
 func (s *Server) handleInitProducerID(r *request, req *kmsg.InitProducerIDRequest) kmsg.Response {
@@ -53,14 +55,19 @@ func (s *Server) handleInitProducerID(r *request, req *kmsg.InitProducerIDReques
 	return resp
 }
 
-// nextProducerID takes one id, and a new block when the last one is used up.
+// nextProducerID takes one id, and a new block when the last one is used up. The wait for one's turn is part of producerIDWait: without a
+// controller, many producers are all told in that time.
 func (s *Server) nextProducerID(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, producerIDWait)
+	defer cancel()
 	p := &s.producerIDs
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("wait for a block of producer ids: %w", ctx.Err())
+	}
 	if p.next == p.end {
-		ctx, cancel := context.WithTimeout(ctx, producerIDWait)
-		defer cancel()
 		self := s.image().Broker(s.deps.NodeID)
 		if self == nil {
 			return 0, errNotRegistered

@@ -118,7 +118,7 @@ func New(d Deps, l Limits) (*Server, error) {
 		d.Started = time.Now()
 	}
 	s := &Server{imaging: make(chan struct{}, 1), deps: d, limits: l, log: d.Logger, given: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), chunkBudget: newBudget(l.ChunkBytes), fetchBudget: newBudget(l.FetchBytes),
-		sessions: newFetchSessions(0), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
+		sessions: newFetchSessions(0), producerIDs: newProducerIDs(), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
 	given := func(name string) int64 { return config.BrokerInt(name, config.Layers{Static: s.given}) }
 	s.fetchMax, s.sessions.max = given(config.FetchMaxBytes), int(given(config.FetchSessionSlots))
 	s.rackAware = selectsByRack(config.BrokerString(config.ReplicaSelector, config.Layers{Static: s.given}))

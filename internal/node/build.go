@@ -103,6 +103,7 @@ func (n *Node) ballot() metalog.Ballot { return metalog.Ballot{Member: n.self(),
 func (n *Node) build(context.Context) error {
 	n.controller = controller.New(controller.Options{Log: n.meta, NodeID: n.id.NodeID, Static: n.static, Logger: n.logger})
 	n.incarnation = controller.Incarnation(n.nonce)
+	watch := &groupWatch{nodeID: n.id.NodeID}
 	n.replicas = replica.NewSet(replica.Options{
 		NodeID:      n.id.NodeID,
 		Incarnation: n.incarnation,
@@ -111,11 +112,12 @@ func (n *Node) build(context.Context) error {
 		Open:        n.mesh.Open,
 		ChangeISR:   n.changeISR,
 		Fatal:       n.fatal,
+		Retried:     func() { watch.refresh(n.meta.Image()) },
 		Logger:      n.logger,
 	})
 	n.groups = group.New(n.groupConfig(), groupLog{n.meta, n.replicas, n.store})
 	n.meta.Subscribe(n.replicas.Apply)
-	watch := &groupWatch{nodeID: n.id.NodeID, replicas: n.replicas, coordinator: n.groups}
+	watch.replicas, watch.coordinator = n.replicas, n.groups
 	n.meta.Subscribe(watch.apply)
 	n.meta.SubscribeRole(func(leads bool, epoch uint64) {
 		n.logger.Info("controller role", "leads", leads, "epoch", epoch)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -29,11 +30,11 @@ var _ group.Log = groupLog{}
 func (g groupLog) replica(n int32) (*replica.Replica, error) {
 	t := g.meta.Image().Topic(group.TopicName)
 	if t == nil {
-		return nil, fmt.Errorf("%s-%d: %w", group.TopicName, n, replica.ErrNotLeader)
+		return nil, fmt.Errorf("%s-%d: %w", group.TopicName, n, group.ErrNotCoordinator)
 	}
 	r := g.replicas.Get(t.ID, n)
 	if r == nil {
-		return nil, fmt.Errorf("%s-%d: %w", group.TopicName, n, replica.ErrNotLeader)
+		return nil, fmt.Errorf("%s-%d: %w", group.TopicName, n, group.ErrNotCoordinator)
 	}
 	return r, nil
 }
@@ -47,7 +48,15 @@ func (g groupLog) Append(n, epoch int32, batch []byte, done func(error)) error {
 	if u := g.store.Usage(); u.UsedBytes+u.Pending+int64(len(batch)) > u.MaxBytes/100*groupAdmitPercent {
 		return partition.ErrWALFull
 	}
-	return r.AppendInternal(batch, epoch, done)
+	return notCoordinator(r.AppendInternal(batch, epoch, func(err error) { done(notCoordinator(err)) }))
+}
+
+// notCoordinator says in the coordinator's terms that another node leads.
+func notCoordinator(err error) error {
+	if errors.Is(err, replica.ErrNotLeader) || errors.Is(err, partition.ErrStaleLeaderEpoch) || errors.Is(err, partition.ErrDropped) {
+		return fmt.Errorf("%w: %w", group.ErrNotCoordinator, err)
+	}
+	return err
 }
 
 // Bounds implements group.Log.
@@ -56,7 +65,8 @@ func (g groupLog) Bounds(n, epoch int32) (start, end int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	return r.Bounds(epoch)
+	start, end, err = r.Bounds(epoch)
+	return start, end, notCoordinator(err)
 }
 
 // AwaitHighWatermark implements group.Log.
@@ -65,7 +75,7 @@ func (g groupLog) AwaitHighWatermark(ctx context.Context, n, epoch int32, offset
 	if err != nil {
 		return err
 	}
-	return r.AwaitHighWatermark(ctx, epoch, offset)
+	return notCoordinator(r.AwaitHighWatermark(ctx, epoch, offset))
 }
 
 // Read implements group.Log.
@@ -74,7 +84,8 @@ func (g groupLog) Read(n, epoch int32, dst []byte, from int64, maxBytes int) ([]
 	if err != nil {
 		return dst, err
 	}
-	return r.ReadCommitted(epoch, dst, from, maxBytes)
+	dst, err = r.ReadCommitted(epoch, dst, from, maxBytes)
+	return dst, notCoordinator(err)
 }
 
 // AdvanceStart implements group.Log.
@@ -84,10 +95,10 @@ func (g groupLog) AdvanceStart(n, epoch int32, offset int64) error {
 		return err
 	}
 	if _, _, err := r.Bounds(epoch); err != nil {
-		return err
+		return notCoordinator(err)
 	}
 	_, err = r.AdvanceStart(offset)
-	return err
+	return notCoordinator(err)
 }
 
 // groupWatch tells the coordinator which partitions of the group topic this node leads. It runs after the replica set has

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/chronik-io/chronik/internal/partition"
 	"github.com/chronik-io/chronik/internal/recordbatch"
@@ -218,19 +217,24 @@ func (r *Replica) Bounds(epoch int32) (start, end int64, err error) {
 	return r.log.Start(), r.log.End(), nil
 }
 
-// AwaitHighWatermark waits until the high watermark has reached offset.
+// AwaitHighWatermark waits until the high watermark has reached offset, also while too few replicas are in sync. It ends with the
+// leadership in epoch.
 func (r *Replica) AwaitHighWatermark(ctx context.Context, epoch int32, offset int64) error {
-	if err := r.checkEpoch(epoch); err != nil {
-		return err
-	}
-	result := make(chan error, 1)
-	w := &Waiter{Done: DoneFunc(func(_ *Waiter, err error) { result <- err })}
-	r.Await(w, epoch, offset, true, r.set.o.Now().Add(time.Hour).UnixMilli())
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err() // the waiter is called later, into the channel's place
+	w := NewFetchWaiter()
+	w.Watch([]*Replica{r})
+	defer w.Stop()
+	for {
+		if err := r.checkEpoch(epoch); err != nil {
+			return err
+		}
+		if r.log.HighWatermark() >= offset {
+			return nil
+		}
+		select {
+		case <-w.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

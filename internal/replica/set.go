@@ -33,6 +33,9 @@ type Options struct {
 	ChangeISR func(ctx context.Context, changes []controller.IsrChange) ([]error, error)
 	// Fatal ends the process: this node's data contradicts its leader's.
 	Fatal func(error)
+	// Retried is called when replicas that were offline have been tried again: some of them may lead now, with no new image that says so.
+	// [nothing]
+	Retried func()
 
 	InternalTimeout time.Duration // how long AppendInternal waits for the commit [5 s]
 	Now             func() time.Time
@@ -219,10 +222,14 @@ func (s *Set) update(im *metadata.Image, t *metadata.Topic) {
 // retryOffline tries again to create logs that could not be created, for want of space perhaps.
 func (s *Set) retryOffline() {
 	s.applying.Lock()
-	defer s.applying.Unlock()
-	if s.offline {
+	tried := s.offline
+	if tried {
 		s.offline = false
 		s.updateAll(s.image)
+	}
+	s.applying.Unlock()
+	if tried && s.o.Retried != nil {
+		s.o.Retried()
 	}
 }
 
