@@ -1,5 +1,5 @@
 // Package chronikapi holds Chronik's own requests, for what Kafka's protocol has no words for: how a node is (NodeInfo), how much it does
-// (NodeStats), and what the metadata was at an offset (GetImage).
+// (NodeStats), what the metadata was at an offset (GetImage), and what is in one node's own log of a partition (PartitionChecksum).
 //
 // Why: the tools speak Kafka's protocol on the kafka port and nothing else, so one port, one authentication and one set of permissions
 // serve all. What Kafka lacks is said in the same protocol under API keys that Kafka will not reach. A broker advertises them only to
@@ -15,5 +15,6 @@
 //
 // Concurrency: values; nothing is shared.
 //
-// Files: keys.go (the keys and their requests), wire.go (writing and reading fields), node_info.go, node_stats.go, get_image.go.
+// Files: keys.go (the keys and their requests), wire.go (writing and reading fields), node_info.go, node_stats.go, get_image.go,
+// partition_checksum.go.
 package chronikapi

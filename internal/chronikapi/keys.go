@@ -8,11 +8,12 @@ import (
 
 // The API keys. Kafka's are below 128; the range from FirstKey on is ours.
 const (
-	FirstKey  int16 = 20000
-	NodeInfo  int16 = 20000
-	NodeStats int16 = 20001
-	GetImage  int16 = 20002
-	LastKey   int16 = GetImage
+	FirstKey          int16 = 20000
+	NodeInfo          int16 = 20000
+	NodeStats         int16 = 20001
+	GetImage          int16 = 20002
+	PartitionChecksum int16 = 20003
+	LastKey           int16 = PartitionChecksum
 )
 
 // ClientPrefix begins the software name of the clients that are shown these requests.
@@ -33,6 +34,8 @@ func RequestForKey(key int16) kmsg.Request {
 		return &NodeStatsRequest{}
 	case GetImage:
 		return &GetImageRequest{}
+	case PartitionChecksum:
+		return NewPartitionChecksumRequest()
 	}
 	return nil
 }
@@ -46,6 +49,8 @@ func Name(key int16) string {
 		return "NodeStats"
 	case GetImage:
 		return "GetImage"
+	case PartitionChecksum:
+		return "PartitionChecksum"
 	}
 	return ""
 }

@@ -128,3 +128,42 @@ func TestGetImage(t *testing.T) {
 	c.send(b)
 	c.closed(5 * time.Second)
 }
+
+// A node tells of its own log, part by part: the same checksum as at once, whoever asks; what it does not have is an error.
+func TestPartitionChecksum(t *testing.T) {
+	s := newStack(t, Limits{})
+	s.topic(t, "orders", 2)
+	s.fill(t, "orders", 1, 100, 5000, 300)
+	c := s.dial(t)
+	c.introduce("chronikctl")
+	r := s.replica("orders", 1)
+	want, n, err := r.Log().Checksum(0, 3)
+	if err != nil || n != 3 {
+		t.Fatal(n, err)
+	}
+	ask := func(from, to int64, crc int32) *chronikapi.PartitionChecksumResponse {
+		req := chronikapi.NewPartitionChecksumRequest()
+		req.TopicID, req.Partition, req.From, req.To, req.CRC = r.ID().Topic, 1, from, to, crc
+		return c.ask(0, req).(*chronikapi.PartitionChecksumResponse)
+	}
+	if got := ask(chronikapi.None, chronikapi.None, 0); got.ErrorCode != 0 || got.NodeID != 1 || !got.Leads || got.Start != 0 || got.End != 3 ||
+		got.HighWatermark != 3 || got.Durable != 3 || got.LeaderEpoch != r.LeaderEpoch() || got.Next != chronikapi.None {
+		t.Errorf("bounds: %+v", got)
+	}
+	if got := ask(0, 3, 0); got.ErrorCode != 0 || uint32(got.CRC) != want || got.Batches != 3 || got.Next != 3 {
+		t.Errorf("%+v, want checksum %08x", got, want)
+	}
+	if got := ask(2, 3, ask(0, 2, 0).CRC); uint32(got.CRC) != want || got.Batches != 1 {
+		t.Errorf("in two parts: %+v, want checksum %08x", got, want)
+	}
+	if got := ask(0, 4, 0); got.ErrorCode != kerr.OffsetOutOfRange.Code || got.ErrorMessage == "" || got.End != 3 {
+		t.Errorf("beyond the end: %+v", got)
+	}
+	req := chronikapi.NewPartitionChecksumRequest()
+	if got := c.ask(0, req).(*chronikapi.PartitionChecksumResponse); got.ErrorCode != kerr.UnknownTopicID.Code {
+		t.Errorf("a topic that is not there: %+v", got)
+	}
+	if len(s.summing) != 0 {
+		t.Error("the place for one checksum at a time is not given back")
+	}
+}

@@ -53,7 +53,8 @@ var requestSchemas = map[int16]string{
 	74: `types:[i8]@1+`,
 	75: `topics:[name:s] limit:i32 cursor:n{topic:s partition:i32}`,
 
-	chronikapi.NodeInfo:  `hashAt:i64`,
-	chronikapi.NodeStats: ``,
-	chronikapi.GetImage:  `offset:i64`,
+	chronikapi.NodeInfo:          `hashAt:i64`,
+	chronikapi.NodeStats:         ``,
+	chronikapi.GetImage:          `offset:i64`,
+	chronikapi.PartitionChecksum: `topic:uuid partition:i32 from:i64 to:i64 crc:i32`,
 }

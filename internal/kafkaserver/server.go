@@ -83,6 +83,7 @@ type Server struct {
 	fetchMax    int64         // fetch.max.bytes
 	rackAware   bool          // replica.selector.class: consumers are sent to a replica in their rack
 	imaging     chan struct{} // bound 1: held by who makes an image for a client
+	summing     chan struct{} // bound 1: held by who computes a partition's checksum for a client
 	stats       counters
 	producerIDs producerIDs
 	ready       readyConns
@@ -117,7 +118,7 @@ func New(d Deps, l Limits) (*Server, error) {
 	if d.Started.IsZero() {
 		d.Started = time.Now()
 	}
-	s := &Server{imaging: make(chan struct{}, 1), deps: d, limits: l, log: d.Logger, given: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), chunkBudget: newBudget(l.ChunkBytes), fetchBudget: newBudget(l.FetchBytes),
+	s := &Server{imaging: make(chan struct{}, 1), summing: make(chan struct{}, 1), deps: d, limits: l, log: d.Logger, given: d.Config.StaticKafka(), frameBudget: newBudget(l.InFlightBytes), chunkBudget: newBudget(l.ChunkBytes), fetchBudget: newBudget(l.FetchBytes),
 		sessions: newFetchSessions(0), producerIDs: newProducerIDs(), conns: map[*conn]struct{}{}, perIP: map[string]int{}}
 	given := func(name string) int64 { return config.BrokerInt(name, config.Layers{Static: s.given}) }
 	s.fetchMax, s.sessions.max = given(config.FetchMaxBytes), int(given(config.FetchSessionSlots))

@@ -49,7 +49,7 @@ func TestAdvertisedRanges(t *testing.T) {
 }
 
 // allRequests are the ranges of Kafka 4.3 and of our own keys.
-var allRequests = append(slices.Clone(kafka43), [3]int16{chronikapi.NodeInfo}, [3]int16{chronikapi.NodeStats}, [3]int16{chronikapi.GetImage})
+var allRequests = append(slices.Clone(kafka43), [3]int16{chronikapi.NodeInfo}, [3]int16{chronikapi.NodeStats}, [3]int16{chronikapi.GetImage}, [3]int16{chronikapi.PartitionChecksum})
 
 // filler makes values for the fields of kmsg's structs.
 type filler struct {

@@ -19,7 +19,7 @@ var layers = []struct {
 }{
 	{"leaves", []string{"version", "uuid", "config", "vfs", "recordbatch", "chronikapi", "lint"}},
 	{"storage", []string{"wal", "partition"}},
-	{"control", []string{"metadata", "metalog", "metadir", "membership", "placement", "controller"}},
+	{"control", []string{"metadata", "metalog", "metadir", "logdir", "membership", "placement", "controller"}},
 	{"data", []string{"replica", "peer", "group", "txn"}},
 	{"policy", []string{"authn", "authz", "quota"}},
 	{"server", []string{"kafkaserver", "node"}},
@@ -44,8 +44,8 @@ var siblings = map[string][]string{
 	"testcluster": {},
 }
 
-// notForTools lists what the tools must not reach into: they speak Kafka's protocol and share only pure packages. metadir is the one
-// exception: it reads the directory of a node that does not run, which no protocol can.
+// notForTools lists what the tools must not reach into: they speak Kafka's protocol and share only pure packages. metadir and logdir are
+// the exceptions: they read the directory of a node that does not run, which no protocol can.
 var notForTools = []string{"wal", "partition", "metalog", "membership", "controller", "replica", "peer", "group", "txn", "kafkaserver", "node"}
 
 // libraries says which packages may import a library directly. A trailing slash is a prefix.

@@ -28,7 +28,7 @@
 // Log.segMu, Log.mu, Store.mu, then the WAL's; Log.durableMu, fileCache.mu and segment.mu are leaves.
 //
 // Files: README.md has the bytes on disk. api.go (types, errors), log.go (the struct, offsets), append.go, replicate.go (what a follower
-// does: appends, Reset, log start), truncate.go, read.go, push.go (reads for followers, checksums), extent.go (sizes before reading),
+// does: appends, Reset, log start), truncate.go, read.go, push.go (reads for followers, checksums), inspect.go (stopped nodes), extent.go (sizes before reading),
 // lookup.go (times), lineage.go (leader epochs), producer.go (idempotence), uncommitted.go (bounds above the high watermark), record.go
 // (WAL payloads), replay.go (recovery), store.go, maintain.go (Run), materialize.go (WAL to segments), recycle.go (States), move.go (batches
 // that have to stay in the WAL), retention.go, segment.go, index.go and files.go (segment files), bugs.go (mistakes for tests to find).

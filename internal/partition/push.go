@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 
 	"github.com/chronik-io/chronik/internal/recordbatch"
 )
@@ -38,17 +39,43 @@ func (l *Log) ReadForPush(dst []byte, from int64, maxBytes int) (out []byte, nex
 	return out, next, prevEpoch, nil
 }
 
-// Checksum reads and verifies all batches that lie wholly in [from, to) and returns a CRC-32C over their {CRC 4 bytes, base offset 8,
-// leader epoch 4}, big endian, and their number. It is equal on all replicas that hold the same batches there, wherever they keep them.
-// ErrOutOfRange, ErrCorrupt.
+// BatchSum is what a checksum of a log takes from one batch.
+type BatchSum struct {
+	Base, Last  int64  // offsets of the first and last record
+	CRC         uint32 // of the batch, as its producer or the log append time made it
+	LeaderEpoch int32
+}
+
+func sumOf(h *recordbatch.Header) BatchSum {
+	return BatchSum{Base: h.BaseOffset, Last: h.LastOffset(), CRC: h.CRC, LeaderEpoch: h.LeaderEpoch}
+}
+
+// Extend continues a checksum by this batch: a CRC-32C over {CRC 4 bytes, base offset 8, leader epoch 4}, big endian.
+func (b *BatchSum) Extend(crc uint32) uint32 {
+	var sum [16]byte
+	binary.BigEndian.PutUint32(sum[:], b.CRC)
+	binary.BigEndian.PutUint64(sum[4:], uint64(b.Base))
+	binary.BigEndian.PutUint32(sum[12:], uint32(b.LeaderEpoch))
+	return crc32.Update(crc, castagnoli, sum[:])
+}
+
+// Checksum reads and verifies all batches that lie wholly in [from, to) and returns their checksum (BatchSum.Extend, from 0) and their
+// number. It is equal on all replicas that hold the same batches there, wherever they keep them. ErrOutOfRange, ErrCorrupt.
 func (l *Log) Checksum(from, to int64) (crc uint32, batches int, err error) {
+	crc, batches, _, err = l.ChecksumSome(0, from, to, math.MaxInt64)
+	return crc, batches, err
+}
+
+// ChecksumSome is Checksum that continues crc, and stops behind the first batch with which it has read maxBytes. next is where to go on; to
+// when all was read.
+func (l *Log) ChecksumSome(crc uint32, from, to, maxBytes int64) (sum uint32, batches int, next int64, err error) {
 	if start, end := l.Start(), l.End(); from < start || to > end || from > to {
-		return 0, 0, fmt.Errorf("compute checksum of %s from %d to %d, log is %d to %d: %w", l.id, from, to, start, end, ErrOutOfRange)
+		return 0, 0, from, fmt.Errorf("compute checksum of %s from %d to %d, log is %d to %d: %w", l.id, from, to, start, end, ErrOutOfRange)
 	}
 	var buf []byte
 	for at := from; at < to; {
 		if buf, err = l.Read(buf[:0], at, to, checksumBytes, true); err != nil {
-			return 0, 0, err
+			return 0, 0, from, err
 		}
 		if len(buf) == 0 {
 			break // the last batch reaches beyond to
@@ -56,18 +83,18 @@ func (l *Log) Checksum(from, to int64) (crc uint32, batches int, err error) {
 		for b := buf; len(b) > 0; {
 			h, err := recordbatch.VerifyCRC(b)
 			if err != nil {
-				return 0, 0, fmt.Errorf("compute checksum of %s at %d: %w: %w", l.id, at, ErrCorrupt, err)
+				return 0, 0, from, fmt.Errorf("compute checksum of %s at %d: %w: %w", l.id, at, ErrCorrupt, err)
 			}
 			if h.BaseOffset >= from {
-				var sum [16]byte
-				binary.BigEndian.PutUint32(sum[:], h.CRC)
-				binary.BigEndian.PutUint64(sum[4:], uint64(h.BaseOffset))
-				binary.BigEndian.PutUint32(sum[12:], uint32(h.LeaderEpoch))
-				crc = crc32.Update(crc, castagnoli, sum[:])
+				batch := sumOf(&h)
+				crc = batch.Extend(crc)
 				batches++
 			}
 			at, b = h.LastOffset()+1, b[h.Size():]
+			if maxBytes -= int64(h.Size()); maxBytes <= 0 && at < to {
+				return crc, batches, at, nil
+			}
 		}
 	}
-	return crc, batches, nil
+	return crc, batches, to, nil
 }

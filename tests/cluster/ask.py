@@ -351,7 +351,7 @@ def load(ports, prefix, seconds, factor):
 
 
 def main(args):
-    factor = int(os.environ.get("FACTOR", "1"))
+    factor = int(os.environ.get("FACTOR", "3"))
     what, rest = args[0], args[1:]
     if what == "auto":
         auto(rest[0], rest[1], int(rest[2]), factor)

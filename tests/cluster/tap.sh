@@ -1,8 +1,8 @@
 # The frame of the tests with three nodes: TAP, a cluster in a directory of its own on the ports of node1.toml to node3.toml, and its
 # end, also when the test is interrupted. To be sourced, in this folder; then finish.
-# FACTOR is the replication factor of what is made: 1 as long as partition data is not replicated.
-export FACTOR=${FACTOR:-1}
-export CHRONIK_REPLICATION_FACTOR=$FACTOR CHRONIK_MIN_INSYNC_REPLICAS=$(((FACTOR + 1) / 2))
+# FACTOR is the replication factor of what is made: 3, as the nodes have it by default. With another one they are told.
+export FACTOR=${FACTOR:-3}
+[ "$FACTOR" = 3 ] || export CHRONIK_REPLICATION_FACTOR=$FACTOR CHRONIK_MIN_INSYNC_REPLICAS=$(((FACTOR + 1) / 2))
 BIN=$(cd ../../bin && pwd) || { echo 'Bail out! bin/ is missing: run make build'; exit 1; }
 WORK=$(mktemp -d)
 export DATA=$WORK/data
