@@ -12,9 +12,10 @@ FUZZTIME ?= 20s
 SEEDS    ?= 20000
 ROUNDS   ?= 200
 KILLS    ?= 50
+FAULTS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover bench completions
+.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover gap bench completions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -60,6 +61,9 @@ nemesis: ## three processes killed and stopped under metadata changes: ROUNDS=n,
 
 failover: ## time without an acknowledged change when the controller is killed: KILLS=n
 	CHRONIK_NEMESIS_KILLS=$(KILLS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestFailover'
+
+gap: ## time without an ack at acks=all when a broker is killed, stopped or shut down: KILLS=n, FAULTS=kill-broker,...
+	CHRONIK_GAP_KILLS=$(KILLS) CHRONIK_GAP_FAULTS=$(FAULTS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestGap'
 
 bench: build ## the micro-benchmarks of the storage and metadata packages
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/wal ./internal/partition ./internal/metalog ./internal/metadata
