@@ -15,7 +15,7 @@ KILLS    ?= 50
 FAULTS   ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover torture bench completions
+.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover gap torture bench completions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ failover: ## time without an acknowledged change when the controller is killed: 
 torture: ## three processes, their network and disks damaged under checked load: FAULTS=n or DURATION=10m, SEED=n
 	$(if $(DURATION),CHRONIK_TORTURE_TIME=$(DURATION),CHRONIK_TORTURE_FAULTS=$(FAULTS)) $(if $(SEED),CHRONIK_SEED=$(SEED)) \
 	    $(GO) test ./tests/torture -count=1 -timeout 0 -v -run 'TestTorture'
+
+gap: ## time without an ack at acks=all when a broker is killed, stopped or shut down: KILLS=n, KINDS=kill-broker,...
+	CHRONIK_GAP_KILLS=$(KILLS) CHRONIK_GAP_FAULTS=$(KINDS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestGap'
 
 bench: build ## the micro-benchmarks of the storage and metadata packages
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/wal ./internal/partition ./internal/metalog ./internal/metadata

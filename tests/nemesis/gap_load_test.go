@@ -1,0 +1,206 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronik-io/chronik/internal/testcluster"
+)
+
+const (
+	gapPartitions = 12
+	gapReplicas   = 3
+	gapRest       = 10 * time.Millisecond // between an acknowledgement and the partition's next record
+	gapClientLog  = 64 << 10              // bytes of the client's own log that are kept
+)
+
+// gapLoad writes to every partition of a topic all the time, one record in flight in each, through one client with its default settings:
+// acks=all, idempotent. What differs from the defaults is what any user gives: the addresses, and a key's partition, here chosen by hand.
+type gapLoad struct {
+	t      *testing.T
+	topic  string
+	kafka  *kgo.Client
+	admin  *kadm.Client
+	ledger *testcluster.Ledger
+	all    *Progress
+	each   [gapPartitions]*Progress
+	failed atomic.Int64
+	log    *clientLog
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// newGapLoad makes the topic and a client.
+func newGapLoad(t *testing.T, addresses []string, topic string) *gapLoad {
+	t.Helper()
+	l := &gapLoad{t: t, topic: topic, ledger: testcluster.NewLedger(), all: NewProgress(), log: &clientLog{}}
+	for p := range l.each {
+		l.each[p] = NewProgress()
+	}
+	var err error
+	l.kafka, err = kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.WithLogger(l.log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.kafka.Close)
+	other, err := kgo.NewClient(kgo.SeedBrokers(addresses...)) // what this one learns is not what the measured client knows
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	l.admin = kadm.NewClient(other)
+	created, err := l.admin.CreateTopic(context.Background(), gapPartitions, gapReplicas, nil, topic)
+	if err = errors.Join(err, created.Err); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// start begins to write.
+func (l *gapLoad) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	for p := range l.each {
+		l.done.Go(func() { l.write(ctx, int32(p)) })
+	}
+}
+
+// stop ends the load; every record that was given to the client is acknowledged first.
+func (l *gapLoad) stop() {
+	l.cancel()
+	l.done.Wait()
+}
+
+func (l *gapLoad) write(ctx context.Context, p int32) {
+	for n := 0; ctx.Err() == nil; n++ {
+		asked := time.Now()
+		r := &kgo.Record{Topic: l.topic, Partition: p, Value: testcluster.Value("gap", p, n)}
+		if err := l.kafka.ProduceSync(context.Background(), r).FirstErr(); err != nil {
+			l.failed.Add(1)
+			l.t.Errorf("record %d of partition %d is refused: %v", n, p, err)
+			return
+		}
+		l.ledger.Ack(r)
+		l.each[p].Ack(asked)
+		l.all.Ack(asked)
+		_ = sleep(ctx, gapRest) // the loop's condition sees it
+	}
+}
+
+// leaders are the leaders of the partitions, and whether all is as it should be: all replicas in sync, the first one leading.
+func (l *gapLoad) leaders(ctx context.Context) (leaders []int32, whole, preferred bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	topics, err := l.admin.ListTopics(ctx, l.topic)
+	if err != nil {
+		return nil, false, false, err
+	}
+	parts := topics[l.topic].Partitions.Sorted()
+	whole, preferred = len(parts) == gapPartitions, true
+	for _, p := range parts {
+		leaders = append(leaders, p.Leader)
+		whole = whole && len(p.ISR) == gapReplicas && p.Leader >= 0
+		preferred = preferred && p.Leader == p.Replicas[0]
+	}
+	return leaders, whole, preferred, nil
+}
+
+// settle waits until all replicas are in sync and the first ones lead, and returns the leaders.
+func (l *gapLoad) settle(ctx context.Context) ([]int32, error) {
+	for {
+		leaders, whole, preferred, err := l.leaders(ctx)
+		if err == nil && whole && preferred {
+			return leaders, nil
+		}
+		if err == nil && whole {
+			_, err = l.admin.ElectLeaders(ctx, kadm.ElectPreferredReplica, l.partitions()) // looked at again
+		}
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return nil, fmt.Errorf("not all replicas in sync and led by the first: leaders %v, in sync %v, %w", leaders, whole, errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+func (l *gapLoad) partitions() kadm.TopicsSet {
+	s := kadm.TopicsSet{}
+	for p := range l.each {
+		s.Add(l.topic, int32(p))
+	}
+	return s
+}
+
+// awaitAll waits until every partition has acknowledged something that was asked after a time.
+func (l *gapLoad) awaitAll(ctx context.Context, after time.Time) error {
+	for p, progress := range l.each {
+		if _, err := progress.AwaitAsked(ctx, after); err != nil {
+			return fmt.Errorf("partition %d: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// gaps are the longest times without an acknowledgement between two times.
+func (l *gapLoad) gaps(from, to time.Time, victims []int32, leaders []int32) gaps {
+	g := gaps{overall: l.all.LongestGap(from, to)}
+	for p, progress := range l.each {
+		d := progress.LongestGap(from, to)
+		g.worst = max(g.worst, d)
+		if slices.Contains(victims, leaders[p]) {
+			g.led = max(g.led, d)
+		} else {
+			g.others = max(g.others, d)
+		}
+	}
+	return g
+}
+
+// gaps are the longest times without an acknowledgement around one fault.
+type gaps struct {
+	worst   time.Duration // of any partition
+	led     time.Duration // of those that the victim led
+	others  time.Duration // of those that it did not lead
+	overall time.Duration // of the topic as a whole
+}
+
+func (g gaps) String() string {
+	return fmt.Sprintf("worst partition %d ms (led by the victim %d, by others %d), all together %d ms", g.worst.Milliseconds(), g.led.Milliseconds(),
+		g.others.Milliseconds(), g.overall.Milliseconds())
+}
+
+// clientLog keeps the end of what the client says of itself, to explain a gap.
+type clientLog struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (c *clientLog) Level() kgo.LogLevel { return kgo.LogLevelInfo }
+
+func (c *clientLog) Log(_ kgo.LogLevel, msg string, keyvals ...any) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "time=%s %s", time.Now().Format(time.RFC3339Nano), msg)
+	for i := 0; i+1 < len(keyvals); i += 2 {
+		fmt.Fprintf(&b, " %v=%v", keyvals[i], keyvals[i+1])
+	}
+	b.WriteByte('\n')
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.buf = append(c.buf, b.String()...); len(c.buf) > gapClientLog {
+		c.buf = append([]byte(nil), c.buf[len(c.buf)-gapClientLog/2:]...)
+	}
+}
+
+func (c *clientLog) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return string(c.buf)
+}

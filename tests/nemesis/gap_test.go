@@ -1,0 +1,188 @@
+package nemesis
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chronik-io/chronik/internal/testcluster"
+)
+
+// gapFault is one way to take a broker from its clients.
+type gapFault struct {
+	name string
+	aim  time.Duration // for the longest gap of a partition
+	// target is Controller or Follower; rolling faults hit all nodes in turn.
+	target  Target
+	damage  Damage
+	hold    time.Duration
+	rolling bool
+}
+
+var gapFaults = []gapFault{
+	{name: "kill-broker", aim: 500 * time.Millisecond, target: Follower, damage: Kill, hold: 2 * time.Second},
+	{name: "kill-controller", aim: 500 * time.Millisecond, target: Controller, damage: Kill, hold: 2 * time.Second},
+	{name: "stop-broker", aim: 2 * time.Second, target: Follower, damage: Pause, hold: 5 * time.Second},
+	{name: "stop-controller", aim: 2 * time.Second, target: Controller, damage: Pause, hold: 5 * time.Second},
+	{name: "term-broker", aim: 100 * time.Millisecond, target: Follower, damage: Terminate, hold: time.Second},
+	{name: "term-controller", aim: 100 * time.Millisecond, target: Controller, damage: Terminate, hold: time.Second},
+	{name: "rolling", aim: 100 * time.Millisecond, damage: Terminate, rolling: true},
+}
+
+const (
+	gapSteady   = 5500 * time.Millisecond // more than the age below which franz-go does not ask for metadata again
+	gapMeasured = time.Second             // after all partitions are written again
+	gapWithin   = 60 * time.Second
+)
+
+// TestGap measures the longest time without an acknowledgement at acks=all, as an unmodified client with default settings sees it, when a
+// broker is killed, stopped or shut down; and reads all back. CHRONIK_GAP_KILLS says how often each fault is done, CHRONIK_GAP_FAULTS
+// which of them (names with commas; all if empty).
+//
+// A kill of the controller is a kill of both in one: it leads a third of the partitions too. With three voters the controller and another
+// broker cannot be killed together without taking the majority along.
+func TestGap(t *testing.T) {
+	kills := int(number(t, "CHRONIK_GAP_KILLS", 0))
+	if kills == 0 {
+		t.Skip("a measurement: set CHRONIK_GAP_KILLS")
+	}
+	wanted := strings.FieldsFunc(os.Getenv("CHRONIK_GAP_FAULTS"), func(r rune) bool { return r == ',' })
+	c := testcluster.StartCluster(t, 3, testcluster.Options{})
+	o, err := NewObserver(c.Addresses())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Close)
+	var lines []string
+	for _, f := range gapFaults {
+		if len(wanted) == 0 || slices.Contains(wanted, f.name) {
+			lines = append(lines, measureGap(t, c, o, &f, kills))
+		}
+	}
+	for _, l := range lines {
+		t.Log(l)
+	}
+}
+
+// measureGap does one fault again and again under load, reads all back, and returns the line of the table.
+func measureGap(t *testing.T, c *testcluster.Cluster, o *Observer, f *gapFault, times int) string {
+	t.Helper()
+	ctx := t.Context()
+	l := newGapLoad(t, c.Addresses(), "gap-"+f.name)
+	l.start()
+	var worst, others, overall []time.Duration
+	over := 0
+	for k := range times {
+		g := oneGap(t, c, o, l, f)
+		t.Logf("%s %d: %s", f.name, k+1, g)
+		worst, others, overall = append(worst, g.worst), append(others, g.others), append(overall, g.overall)
+		if g.worst > f.aim {
+			over++
+		}
+	}
+	l.stop()
+	if _, err := o.AwaitAll(ctx, gapWithin); err != nil {
+		t.Fatal(err)
+	}
+	records, err := testcluster.ReadAll(ctx, c.Nodes[0].Kafka, l.topic, gapPartitions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := l.ledger.Check(records)
+	if !v.OK() || l.failed.Load() > 0 {
+		t.Errorf("%s: %v, refused %d: %v", f.name, v, l.failed.Load(), v.Examples)
+	}
+	return fmt.Sprintf("%s: worst partition %s; %d above the aim of %v; partitions of others %s; all together %s; %s",
+		f.name, Summary(worst), over, f.aim, Summary(others), Summary(overall), v)
+}
+
+// oneGap waits until all is well, does the fault, waits until all is well again, and returns what the clients felt.
+func oneGap(t *testing.T, c *testcluster.Cluster, o *Observer, l *gapLoad, f *gapFault) gaps {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*gapWithin)
+	defer cancel()
+	if _, err := o.AwaitAll(ctx, gapWithin); err != nil {
+		t.Fatal(err)
+	}
+	leaders, err := l.settle(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = sleep(ctx, gapSteady+time.Duration(rand.Int64N(int64(300*time.Millisecond))))
+	controller := o.Controller(ctx)
+	if controller < 0 {
+		t.Fatal("no controller after a time of rest")
+	}
+	nodes := []int{controller}
+	switch {
+	case f.rolling:
+		nodes = []int{(controller + 1) % len(c.Nodes), (controller + 2) % len(c.Nodes), controller}
+	case f.target == Follower:
+		nodes[0] = (controller + 1 + rand.IntN(len(c.Nodes)-1)) % len(c.Nodes)
+	}
+	before := l.gaps(time.Now().Add(-time.Second), time.Now(), nil, leaders)
+	at := time.Now()
+	var victims []int32
+	for _, n := range nodes {
+		victims = append(victims, int32(n+1))
+		gapDamage(ctx, t, c.Nodes[n], f)
+	}
+	if err := l.awaitAll(ctx, time.Now()); err != nil {
+		t.Fatalf("%s of node %v: %v; %s", f.name, victims, err, positions(o.Infos(ctx)))
+	}
+	_ = sleep(ctx, gapMeasured)
+	g := l.gaps(at, time.Now(), victims, leaders)
+	if g.worst > f.aim {
+		explainGap(t, c, l, f, at, victims, g, before)
+	}
+	for _, p := range append(l.each[:], l.all) {
+		p.Forget(time.Now().Add(-5 * time.Second))
+	}
+	return g
+}
+
+// gapDamage does a fault to a node and undoes it.
+func gapDamage(ctx context.Context, t *testing.T, s *testcluster.Server, f *gapFault) {
+	t.Helper()
+	began := time.Now()
+	switch f.damage {
+	case Kill:
+		s.Kill()
+	case Terminate:
+		if err := s.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Logf("the stop took %v", took.Round(time.Millisecond))
+		}
+	case Pause:
+		if err := s.Pause(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = sleep(ctx, f.hold)
+	if f.damage == Pause {
+		if err := s.Cont(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if err := s.TryRestart(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// explainGap logs what all who took part said since the fault.
+func explainGap(t *testing.T, c *testcluster.Cluster, l *gapLoad, f *gapFault, at time.Time, victims []int32, g, before gaps) {
+	t.Helper()
+	t.Logf("%s of node %v at %s: %s; in the second before: worst partition %d ms", f.name, victims, at.UTC().Format("15:04:05.000"), g, before.worst.Milliseconds())
+	for i, s := range c.Nodes {
+		t.Logf("node %d since then:\n%s", i+1, since(s.Log(), at.Add(-100*time.Millisecond)))
+	}
+	t.Logf("the client since then:\n%s", since(l.log.String(), at.Add(-100*time.Millisecond)))
+}
