@@ -69,6 +69,11 @@ func (w *plane) checkBegin(r *preplica) {
 	if epoch < c.unclean {
 		return
 	}
+	for i := int64(len(c.committed)); c.unclean > 0 && i < r.log.hw; i++ { // committed after the command by the former leader, or before another one
+		rc, _ := r.log.at(i)
+		c.committed = append(c.committed, commitRec{rc, rc.epoch})
+		c.values[rc.val] = i
+	}
 	for i := max(c.deleted, 0); i < int64(len(c.committed)); i++ {
 		if c.committed[i].by >= epoch {
 			break
@@ -84,13 +89,6 @@ func (w *plane) checkBegin(r *preplica) {
 // cutCommitted takes what an unclean election has given up out of what was committed.
 func (w *plane) cutCommitted(c *pchecker, r *preplica) {
 	c.deleted = r.log.start
-	defer func() { // what the former leader committed after the command, and this one knows of
-		for i := int64(len(c.committed)); i < r.log.hw; i++ {
-			rc, _ := r.log.at(i)
-			c.committed = append(c.committed, commitRec{rc, rc.epoch})
-			c.values[rc.val] = i
-		}
-	}()
 	for i := range c.committed {
 		if rc, ok := r.log.at(int64(i)); int64(i) >= c.deleted && (!ok || rc != c.committed[i].rec) {
 			for _, lost := range c.committed[i:] {
