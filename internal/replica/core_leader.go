@@ -231,17 +231,23 @@ func (c *LeaderCore) Ready(id int32, brokerEpoch int64, leaderEpoch int32, r Ref
 		return
 	}
 	f.heardMs = nowMs
+	c.noteLost(f, r)
 	if f.next < 0 {
 		f.resume = current
 		c.place(f, r)
 	}
 }
 
-// place finds where to push from, given what a follower has.
-func (c *LeaderCore) place(f *followerState, r Refusal) {
+// noteLost takes note of a follower that has less than it had acked (R8).
+func (c *LeaderCore) noteLost(f *followerState, r Refusal) {
 	if r.LogEnd < f.acked && c.bugs&BugLostStaysInSync == 0 {
 		f.lost = true
 	}
+}
+
+// place finds where to push from, given what a follower has.
+func (c *LeaderCore) place(f *followerState, r Refusal) {
+	c.noteLost(f, r)
 	next := min(r.End, c.log.End())
 	if _, end := c.log.EpochEnd(r.LastEpoch); end >= 0 {
 		next = min(next, end)

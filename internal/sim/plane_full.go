@@ -152,7 +152,7 @@ func (f *fullMeta) image(at int) *metadata.Image {
 		return nil
 	}
 	x := &f.working[at]
-	if x.core != n.core || x.ballot != n.core.Promised() {
+	if x.core != n.core || x.ballot != n.core.Promised() || x.im.Offset()+1 < n.core.Commit() {
 		commit := n.core.Commit()
 		im := metadata.Empty()
 		if v := f.version(commit); v >= 0 {
