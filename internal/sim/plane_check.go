@@ -29,6 +29,7 @@ type ackedEnd struct {
 	epoch int32
 	nonce uint64
 	end   int64
+	ever  int64 // in any life
 }
 
 func newPchecker() *pchecker {
@@ -192,7 +193,15 @@ func (w *plane) checkAck(r *preplica, x *stream, epoch int32, end int64) {
 	if epoch != r.leading.Epoch() || m.wiped || c.tainted[m.id] || m.replaced && m.nonce != x.toNonce {
 		return
 	}
-	c.acked[m.id] = ackedEnd{epoch, x.toNonce, max(end, c.acked[m.id].endIn(epoch))}
+	before := c.acked[m.id]
+	next := ackedEnd{epoch: epoch, nonce: x.toNonce, end: end, ever: end}
+	if before.epoch == epoch {
+		next.ever = max(end, before.ever)
+		if before.nonce == x.toNonce {
+			next.end = max(end, before.end)
+		}
+	}
+	c.acked[m.id] = next
 	f := m.replicas[r.p]
 	if m.up && m.nonce == x.toNonce && f != nil && f.view.LeaderEpoch != epoch {
 		return
@@ -207,13 +216,6 @@ func (w *plane) checkAck(r *preplica, x *stream, epoch int32, end int64) {
 				mustAt(&r.log, i), rc)
 		}
 	}
-}
-
-func (a ackedEnd) endIn(epoch int32) int64 {
-	if a.epoch == epoch {
-		return a.end
-	}
-	return -1
 }
 
 // checkTruncate holds that a follower cuts nothing that it has acked in the epoch, nor what is materialised.
@@ -238,11 +240,11 @@ func (w *plane) checkReset(r *preplica, to int64) {
 // told takes note that a leader has heard where a follower's log ends.
 func (w *plane) told(r *preplica, x *stream, ref *replica.Refusal) {
 	a := w.checks[r.p].acked[x.to.id]
-	if !ref.NotReady && a.epoch == r.leading.Epoch() && ref.LogEnd < a.end {
+	if !ref.NotReady && a.epoch == r.leading.Epoch() && ref.LogEnd < a.ever {
 		if r.shortOf == nil {
 			r.shortOf = map[int32]int64{}
 		}
-		r.shortOf[x.to.id] = a.end
+		r.shortOf[x.to.id] = a.ever
 	}
 }
 

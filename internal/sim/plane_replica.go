@@ -174,7 +174,7 @@ func (w *plane) connectAll(r *preplica) {
 		r.links = append(r.links, l)
 		if x := r.m.session[id]; x != nil {
 			r.leading.Connected(id, x.brokerEpoch, x.window.Current(), w.now)
-			l.probe = true
+			l.probe, l.after = true, x.window.Current()
 		}
 	}
 }
