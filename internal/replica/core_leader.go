@@ -33,8 +33,6 @@ type followerState struct {
 	reset bool
 	// resume is the frame that was being built when the last refusal came in: refusals of earlier ones do not count any more.
 	resume uint64
-	// sent: something was pushed in this leader epoch on this stream. Before that, refusals are of what another epoch pushed.
-	sent bool
 	// connected: there is a stream to the incarnation.
 	connected bool
 	lost      bool // it has less than it had acked
@@ -113,7 +111,8 @@ func (c *LeaderCore) HighWatermark() int64 { return c.hw }
 func (c *LeaderCore) Durable(end int64) { c.durable = max(c.durable, end) }
 
 // Connected tells that there is a stream to an incarnation of a follower, on which frame current was begun last. Pushing begins where the
-// follower is known to be, or at the epoch's start: it refuses what does not fit.
+// follower is known to be, or at the epoch's start: it refuses what does not fit. Nothing of this leader epoch is in frames up to current,
+// so refusals of those are not its business.
 func (c *LeaderCore) Connected(id int32, brokerEpoch int64, current uint64, nowMs int64) {
 	f := c.follower(id)
 	if f == nil {
@@ -122,8 +121,8 @@ func (c *LeaderCore) Connected(id int32, brokerEpoch int64, current uint64, nowM
 	if f.brokerEpoch != brokerEpoch && c.bugs&BugAckAnyIncarnation == 0 {
 		f.match = -1
 	}
-	f.brokerEpoch, f.connected, f.resume, f.heardMs = brokerEpoch, true, current, nowMs
-	f.next, f.guess, f.sent, f.reset = max(c.start, f.acked), true, false, false
+	f.brokerEpoch, f.connected, f.resume, f.heardMs = brokerEpoch, true, current+1, nowMs
+	f.next, f.guess, f.reset = max(c.start, f.acked), true, false
 }
 
 // Ended tells that the stream to a follower is gone.
@@ -148,7 +147,7 @@ func (c *LeaderCore) Next(id int32) (from int64, reset, ok bool) {
 // Sent tells that the log up to end was pushed.
 func (c *LeaderCore) Sent(id int32, end int64) {
 	if f := c.follower(id); f != nil && f.next >= 0 {
-		f.next, f.sent, f.reset = end, true, false
+		f.next, f.reset = end, false
 	}
 }
 
@@ -174,9 +173,6 @@ func (c *LeaderCore) Ack(id int32, brokerEpoch int64, leaderEpoch int32, end, no
 	f.guess = false
 	if end > f.match {
 		f.match = end
-	}
-	if f.next < 0 && f.connected { // it is ready after all: what was refused was of another epoch
-		f.next = f.match
 	}
 	if f.match >= f.acked {
 		f.acked, f.lost = f.match, false
@@ -218,7 +214,7 @@ func (c *LeaderCore) Refused(id int32, brokerEpoch int64, seq uint64, r Refusal,
 		return
 	}
 	f.heardMs = nowMs
-	if seq < f.resume || !f.sent {
+	if seq < f.resume {
 		return
 	}
 	f.resume = current
@@ -237,17 +233,23 @@ func (c *LeaderCore) Ready(id int32, brokerEpoch int64, leaderEpoch int32, r Ref
 		return
 	}
 	f.heardMs = nowMs
+	c.noteLost(f, r)
 	if f.next < 0 {
 		f.resume = current
 		c.place(f, r)
 	}
 }
 
-// place finds where to push from, given what a follower has.
-func (c *LeaderCore) place(f *followerState, r Refusal) {
+// noteLost takes note of a follower that has less than it had acked (R8).
+func (c *LeaderCore) noteLost(f *followerState, r Refusal) {
 	if r.LogEnd < f.acked && c.bugs&BugLostStaysInSync == 0 {
 		f.lost = true
 	}
+}
+
+// place finds where to push from, given what a follower has.
+func (c *LeaderCore) place(f *followerState, r Refusal) {
+	c.noteLost(f, r)
 	next := min(r.End, c.log.End())
 	if _, end := c.log.EpochEnd(r.LastEpoch); end >= 0 {
 		next = min(next, end)

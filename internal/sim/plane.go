@@ -25,7 +25,7 @@ type PlaneOptions struct {
 
 // PlaneSometimes counts what must happen now and then for a run to mean anything.
 type PlaneSometimes struct {
-	Committed, Acked, Retried, Duplicates, Led, Elections, ElectedELR, Unclean, LostUnclean, Truncated, TruncatedUnclean, Resets, Refused, Ready,
+	Committed, Acked, Retried, Duplicates, Led, Elections, ElectedELR, Unclean, LostUnclean, Truncated, Resets, Refused, Ready,
 	StreamsBroken, Expanded, Shrunk, Proposed, ProposedAgain, Rejected, Ineligible, StalePartitionEpoch, HWBlocked, Resigned, MinChanged, MinRefused,
 	Crashes, Wipes, Losses, LossSeen, Materialised, StartsMoved, Isolated, NotEnough, NotEnoughAfter, Lively, Excused int
 }
@@ -136,6 +136,7 @@ func newPlane(o PlaneOptions) *plane {
 		for _, m := range w.machines {
 			w.startMachine(m)
 		}
+		w.full.boot()
 		return w
 	}
 	w.newController(0)

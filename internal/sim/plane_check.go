@@ -29,6 +29,7 @@ type ackedEnd struct {
 	epoch int32
 	nonce uint64
 	end   int64
+	ever  int64 // in any life
 }
 
 func newPchecker() *pchecker {
@@ -69,6 +70,11 @@ func (w *plane) checkBegin(r *preplica) {
 	if epoch < c.unclean {
 		return
 	}
+	for i := int64(len(c.committed)); c.unclean > 0 && i < r.log.hw; i++ { // committed after the command by the former leader, or before another one
+		rc, _ := r.log.at(i)
+		c.committed = append(c.committed, commitRec{rc, rc.epoch})
+		c.values[rc.val] = i
+	}
 	for i := max(c.deleted, 0); i < int64(len(c.committed)); i++ {
 		if c.committed[i].by >= epoch {
 			break
@@ -84,13 +90,6 @@ func (w *plane) checkBegin(r *preplica) {
 // cutCommitted takes what an unclean election has given up out of what was committed.
 func (w *plane) cutCommitted(c *pchecker, r *preplica) {
 	c.deleted = r.log.start
-	defer func() { // what the former leader committed after the command, and this one knows of
-		for i := int64(len(c.committed)); i < r.log.hw; i++ {
-			rc, _ := r.log.at(i)
-			c.committed = append(c.committed, commitRec{rc, rc.epoch})
-			c.values[rc.val] = i
-		}
-	}()
 	for i := range c.committed {
 		if rc, ok := r.log.at(int64(i)); int64(i) >= c.deleted && (!ok || rc != c.committed[i].rec) {
 			for _, lost := range c.committed[i:] {
@@ -194,7 +193,15 @@ func (w *plane) checkAck(r *preplica, x *stream, epoch int32, end int64) {
 	if epoch != r.leading.Epoch() || m.wiped || c.tainted[m.id] || m.replaced && m.nonce != x.toNonce {
 		return
 	}
-	c.acked[m.id] = ackedEnd{epoch, x.toNonce, max(end, c.acked[m.id].endIn(epoch))}
+	before := c.acked[m.id]
+	next := ackedEnd{epoch: epoch, nonce: x.toNonce, end: end, ever: end}
+	if before.epoch == epoch {
+		next.ever = max(end, before.ever)
+		if before.nonce == x.toNonce {
+			next.end = max(end, before.end)
+		}
+	}
+	c.acked[m.id] = next
 	f := m.replicas[r.p]
 	if m.up && m.nonce == x.toNonce && f != nil && f.view.LeaderEpoch != epoch {
 		return
@@ -209,13 +216,6 @@ func (w *plane) checkAck(r *preplica, x *stream, epoch int32, end int64) {
 				mustAt(&r.log, i), rc)
 		}
 	}
-}
-
-func (a ackedEnd) endIn(epoch int32) int64 {
-	if a.epoch == epoch {
-		return a.end
-	}
-	return -1
 }
 
 // checkTruncate holds that a follower cuts nothing that it has acked in the epoch, nor what is materialised.
@@ -240,11 +240,11 @@ func (w *plane) checkReset(r *preplica, to int64) {
 // told takes note that a leader has heard where a follower's log ends.
 func (w *plane) told(r *preplica, x *stream, ref *replica.Refusal) {
 	a := w.checks[r.p].acked[x.to.id]
-	if !ref.NotReady && a.epoch == r.leading.Epoch() && ref.LogEnd < a.end {
+	if !ref.NotReady && a.epoch == r.leading.Epoch() && ref.LogEnd < a.ever {
 		if r.shortOf == nil {
 			r.shortOf = map[int32]int64{}
 		}
-		r.shortOf[x.to.id] = a.end
+		r.shortOf[x.to.id] = a.ever
 	}
 }
 

@@ -68,6 +68,24 @@ func newFullMeta(p *plane) *fullMeta {
 	return f
 }
 
+// boot founds the cluster and its topic before the faults begin.
+func (f *fullMeta) boot() {
+	f.w.term++
+	f.w.elect(f.w.nodes[0], f.w.term)
+	for range 40 {
+		f.p.now += 20
+		f.p.round()
+		ready := true
+		for _, m := range f.p.machines {
+			ready = ready && m.registered && m.replicas[0] != nil
+		}
+		if ready || f.p.failure != "" {
+			return
+		}
+	}
+	f.p.fail("no topic: %s", f.w.describe())
+}
+
 // committed takes an entry that is committed for the first time anywhere.
 func (f *fullMeta) committed(e *metalog.Entry) {
 	if e.Type == metalog.EntryEvent {
@@ -134,7 +152,7 @@ func (f *fullMeta) image(at int) *metadata.Image {
 		return nil
 	}
 	x := &f.working[at]
-	if x.core != n.core || x.ballot != n.core.Promised() {
+	if x.core != n.core || x.ballot != n.core.Promised() || x.im.Offset()+1 < n.core.Commit() {
 		commit := n.core.Commit()
 		im := metadata.Empty()
 		if v := f.version(commit); v >= 0 {

@@ -139,6 +139,10 @@ func (w *plane) update(r *preplica, v *replica.View, leads bool) {
 // begin makes a machine lead in the view's epoch, from the log's end on.
 func (w *plane) begin(r *preplica) {
 	v := r.view
+	if c := w.checks[r.p]; c.unclean > c.settled { // a crash of it in these milliseconds would lose more, of what an operator has given up
+		w.synced(r.m, r.m.wal.sync())
+		w.synced(r.m, r.m.wal.sync())
+	}
 	r.log.begin(v.LeaderEpoch)
 	r.following = nil
 	durable := r.durable
@@ -170,7 +174,7 @@ func (w *plane) connectAll(r *preplica) {
 		r.links = append(r.links, l)
 		if x := r.m.session[id]; x != nil {
 			r.leading.Connected(id, x.brokerEpoch, x.window.Current(), w.now)
-			l.probe = true
+			l.probe, l.after = true, x.window.Current()
 		}
 	}
 }
@@ -242,9 +246,6 @@ func (w *plane) place(r *preplica, pt *part) (*replica.Refusal, bool) {
 		case replica.PlaceTruncate, replica.PlaceUnclean:
 			w.Some.Truncated++
 			w.trace("node %d partition %d is cut to %d, end %d, unclean %v", r.m.id, r.p, base, r.log.End(), place == replica.PlaceUnclean)
-			if place == replica.PlaceUnclean {
-				w.Some.TruncatedUnclean++
-			}
 			if base < r.log.mat {
 				if place == replica.PlaceTruncate {
 					w.fail("node %d partition %d is cut to %d, materialised up to %d", r.m.id, r.p, base, r.log.mat)

@@ -61,6 +61,7 @@ type link struct {
 	probe     bool
 	sentHW    int64
 	sentStart int64
+	after     uint64 // the frame begun last when the link was made: its parts go into later ones
 }
 
 // dial opens a stream, if the node's process is the registered one as far as is known here.
@@ -85,7 +86,7 @@ func (w *plane) dial(a, b *machine) {
 	for _, r := range a.replicas {
 		if r != nil && r.leading != nil && r.linkTo(b.id) != nil {
 			r.leading.Connected(b.id, x.brokerEpoch, x.window.Current(), w.now)
-			r.linkTo(b.id).probe = true
+			r.linkTo(b.id).probe, r.linkTo(b.id).after = true, 0
 		}
 	}
 }
@@ -190,7 +191,7 @@ func (f *pushFrame) has(p int) bool {
 // appendPush is replica.appendPush: the part that a follower is to get, if there is anything for it.
 func (w *plane) appendPush(f *pushFrame, x *stream, r *preplica, limit int) bool {
 	l := r.linkTo(x.to.id)
-	if l == nil || r.leading == nil || !r.leads {
+	if l == nil || r.leading == nil || !r.leads || f.seq <= l.after {
 		return false
 	}
 	c := r.leading

@@ -11,7 +11,11 @@ import (
 	"time"
 )
 
-const planeSteps = 2500
+// Events of a run. End to end, three of five are of the metadata log.
+const (
+	planeSteps    = 2500
+	endToEndSteps = 6000
+)
 
 func (s *PlaneSometimes) add(o PlaneSometimes) {
 	a, b := reflect.ValueOf(s).Elem(), reflect.ValueOf(o)
@@ -78,7 +82,11 @@ func TestPlaneSeeds(t *testing.T) { planeSeeds(t, false, envInt(t, "CHRONIK_SEED
 func TestEndToEndSeeds(t *testing.T) { planeSeeds(t, true, envInt(t, "CHRONIK_SEEDS", 3000)/10) }
 
 func planeSeeds(t *testing.T, full bool, seeds int) {
-	o := PlaneOptions{Steps: envInt(t, "CHRONIK_STEPS", planeSteps), Profile: os.Getenv("CHRONIK_PROFILE"), Full: full}
+	steps := planeSteps
+	if full {
+		steps = endToEndSteps
+	}
+	o := PlaneOptions{Steps: envInt(t, "CHRONIK_STEPS", steps), Profile: os.Getenv("CHRONIK_PROFILE"), Full: full}
 	if os.Getenv("CHRONIK_SEED") != "" {
 		o.Seed, o.Trace = uint64(envInt(t, "CHRONIK_SEED", 0)), t.Logf
 		if name := os.Getenv("CHRONIK_BUG"); name != "" {
