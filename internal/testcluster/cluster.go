@@ -56,7 +56,11 @@ func StartCluster(t testing.TB, n int, o Options) *Cluster {
 	for i, s := range c.Nodes {
 		s.o = o
 		s.o.Dir = s.Dir
-		s.o.Config = fmt.Sprintf("node_id = %d\n%s%s%s%s", i+1, replication(o), o.Config, advertise[i], peers.String())
+		extra := ""
+		if o.NodeConfig != nil {
+			extra = o.NodeConfig(i)
+		}
+		s.o.Config = fmt.Sprintf("node_id = %d\n%s%s%s%s%s", i+1, replication(o), o.Config, extra, advertise[i], peers.String())
 		t.Cleanup(func() {
 			_ = s.Cont() // it may have ended
 			s.Kill()

@@ -18,9 +18,9 @@ const (
 	commitWithin = 5 * time.Second
 )
 
-// follow reads all partitions from their start, without a gap, as long as the load runs.
-func (l *load) follow() {
-	l.done.Go(func() { l.consume(l.ctx, [partitions]int64{}) })
+// follow reads all partitions from their start, without a gap, as long as the load runs: from the leaders, or from the replicas of a rack.
+func (l *load) follow(o ...kgo.Opt) {
+	l.done.Go(func() { l.consume(l.ctx, [partitions]int64{}, o...) })
 }
 
 // rewind reads again and again from somewhere in what is there.
@@ -34,7 +34,11 @@ func (l *load) rewind() {
 				from[p] = r.Int64N(most[p] + 1)
 			}
 			ctx, cancel := context.WithTimeout(l.ctx, rewindFor)
-			next := l.consume(ctx, from)
+			var o []kgo.Opt
+			if node := r.IntN(4); node < 3 { // else from the leaders
+				o = append(o, kgo.Rack(rackOf(node)))
+			}
+			next := l.consume(ctx, from, o...)
 			cancel()
 			for p := range most {
 				most[p] = max(most[p], next[p])
@@ -46,13 +50,13 @@ func (l *load) rewind() {
 
 // consume reads from the given offsets until ctx is done, and returns what would be next. No record may differ from what anybody was given
 // at its offset, and none may be left out.
-func (l *load) consume(ctx context.Context, next [partitions]int64) [partitions]int64 {
+func (l *load) consume(ctx context.Context, next [partitions]int64, o ...kgo.Opt) [partitions]int64 {
 	starts := map[int32]kgo.Offset{}
 	for p := range int32(partitions) {
 		starts[p] = kgo.NewOffset().At(next[p])
 	}
-	c := l.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.KeepRetryableFetchErrors())
+	c := l.client(append(o, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: starts}), kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.KeepRetryableFetchErrors())...)
 	defer c.Close()
 	for ctx.Err() == nil {
 		fetches := c.PollFetches(ctx)

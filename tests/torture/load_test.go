@@ -97,9 +97,9 @@ func (l *load) start() {
 		l.write(fmt.Sprintf("repeater%d", id), uint64(id+writers), kgo.DisableIdempotentWrite())
 	}
 	l.writeAuto()
-	for range 2 {
-		l.follow()
-	}
+	l.follow()
+	l.follow(kgo.Rack(rackOf(1)))
+	l.follow(kgo.Rack(rackOf(2)))
 	l.rewind()
 	l.commit()
 }

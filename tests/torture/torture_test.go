@@ -33,7 +33,13 @@ min_free_bytes = 201326592
 "num.partitions" = 3
 "offsets.topic.num.partitions" = 6
 "log.segment.bytes" = 4194304
+"replica.selector.class" = "RackAwareReplicaSelector"
 `
+
+// rack gives each node one of its own.
+func rack(node int) string { return fmt.Sprintf("\"broker.rack\" = %q\n", rackOf(node)) }
+
+func rackOf(node int) string { return fmt.Sprintf("rack%d", node+1) }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -64,7 +70,7 @@ type run struct {
 func newRun(t *testing.T, seed uint64) (*run, needs) {
 	dir := t.TempDir()
 	have := needs{disks: mountDisks(t, dir, 3), strace: hasStrace()}
-	c := testcluster.StartCluster(t, 3, testcluster.Options{Dir: dir, Replicas: 3, MinISR: 2, Proxied: true, Config: config})
+	c := testcluster.StartCluster(t, 3, testcluster.Options{Dir: dir, Proxied: true, Config: config, NodeConfig: rack})
 	o, err := nemesis.NewObserver(c.Addresses())
 	if err != nil {
 		t.Fatal(err)
