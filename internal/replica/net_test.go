@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -281,7 +283,11 @@ type memStream struct {
 	in    chan memFrame
 	out   chan memFrame
 	quit  chan struct{}
-	once  *sync.Once
+	once  sync.Once
+	other *memStream   // the other end
+	deaf  *atomic.Bool // frames are lost both ways, and nobody is told
+
+	deadline atomic.Int64 // of reads, Unix nanoseconds
 }
 
 type memFrame struct {
@@ -296,13 +302,14 @@ func (n *network) dial(ctx context.Context, from, to int32) (peer.Stream, error)
 	if y.set == nil || x.set == nil || n.cut[from] || n.cut[to] {
 		return nil, peer.ErrUnreachable
 	}
-	quit, once := make(chan struct{}), &sync.Once{}
+	deaf := &atomic.Bool{}
 	ab, ba := make(chan memFrame, 16), make(chan memFrame, 16)
 	hello := func(x *netNode) peer.Hello {
 		return peer.Hello{Member: peer.Member{NodeID: x.id, DiskID: uuid.UUID{byte(x.id)}}, Nonce: x.nonce}
 	}
-	near := &memStream{owner: from, hello: hello(y), in: ba, out: ab, quit: quit, once: once}
-	far := &memStream{owner: to, hello: hello(x), in: ab, out: ba, quit: quit, once: once}
+	near := &memStream{owner: from, hello: hello(y), in: ba, out: ab, quit: make(chan struct{}), deaf: deaf}
+	far := &memStream{owner: to, hello: hello(x), in: ab, out: ba, quit: make(chan struct{}), deaf: deaf, other: near}
+	near.other = far
 	n.open = append(n.open, near)
 	go y.set.Serve(context.Background(), far)
 	return near, nil
@@ -311,6 +318,9 @@ func (n *network) dial(ctx context.Context, from, to int32) (peer.Stream, error)
 func (s *memStream) Peer() *peer.Hello { return &s.hello }
 
 func (s *memStream) WriteFrame(t peer.FrameType, payload []byte) error {
+	if s.deaf.Load() {
+		return nil
+	}
 	select {
 	case s.out <- memFrame{t, append([]byte(nil), payload...)}:
 		return nil
@@ -322,17 +332,30 @@ func (s *memStream) WriteFrame(t peer.FrameType, payload []byte) error {
 func (s *memStream) Flush() error { return nil }
 
 func (s *memStream) ReadFrame(dst []byte) (peer.FrameType, []byte, error) {
+	late := time.NewTimer(time.Until(time.Unix(0, s.deadline.Load())))
+	defer late.Stop()
+	if s.deadline.Load() == 0 {
+		late.Stop()
+	}
 	select {
 	case f := <-s.in:
 		return f.t, append(dst, f.b...), nil
+	case <-late.C:
+		return 0, dst, os.ErrDeadlineExceeded
 	case <-s.quit:
 		return 0, dst, peer.ErrClosed
 	}
 }
 
-func (s *memStream) SetDeadline(time.Time) error { return nil }
+func (s *memStream) SetDeadline(t time.Time) error {
+	s.deadline.Store(t.UnixNano())
+	return nil
+}
 
 func (s *memStream) Close() error {
 	s.once.Do(func() { close(s.quit) })
+	if !s.deaf.Load() {
+		s.other.once.Do(func() { close(s.other.quit) })
+	}
 	return nil
 }

@@ -64,3 +64,27 @@ func TestRefusalOfANewTopicIsNotTheLastWord(t *testing.T) {
 		}
 	}
 }
+
+// A stream that is dead without a word, as behind a firewall that has forgotten it, is given up and replaced.
+func TestSilentStreamIsReplaced(t *testing.T) {
+	n := newNetwork(t, 3)
+	id := n.topic("t", 7, 1, 2, 3)
+	leader := n.replica(1, id)
+	if err := ended(t, n.produce(leader, "a", true)); err != nil {
+		t.Fatal(err)
+	}
+	n.mu.Lock()
+	for _, s := range n.open {
+		if s.owner == 1 && s.hello.Member.NodeID == 3 {
+			s.deaf.Store(true)
+		}
+	}
+	n.mu.Unlock()
+	done := n.produce(leader, "b", true)
+	n.until("the ISR is without node 3", func() bool { return !slices.Contains(n.isr("t"), 3) })
+	if err := ended(t, done); err != nil {
+		t.Fatal(err)
+	}
+	n.until("node 3 is in the ISR", func() bool { return slices.Contains(n.isr("t"), 3) })
+	n.equal(id, 2, 1, 2, 3)
+}

@@ -21,8 +21,10 @@ const (
 	turnBytes = 256 << 10
 	// markDelay bounds how long a new high watermark waits for records to travel with.
 	markDelay = 5 * time.Millisecond
-	// pingEvery keeps an idle stream known as alive; streamSilence ends one on which nothing comes back.
+	// pingEvery keeps an idle stream known as alive. answerSilence ends one on which nothing comes back, streamSilence one on which nothing
+	// comes: the other end may be gone without a word. By then the follower has left the ISR, and dialling again costs little.
 	pingEvery     = 300 * time.Millisecond
+	answerSilence = 3 * time.Second
 	streamSilence = 10 * time.Second
 	dialBackoff   = 20 * time.Millisecond
 	dialBackoffTo = time.Second
@@ -419,6 +421,9 @@ func (s *sender) readAnswers(stream peer.Stream, x *session) error {
 	var buf []byte
 	var parts []ackedPart
 	for {
+		if err := stream.SetDeadline(time.Now().Add(answerSilence)); err != nil {
+			return err
+		}
 		t, payload, err := stream.ReadFrame(buf[:0])
 		if err != nil {
 			return err
