@@ -43,6 +43,7 @@ type load struct {
 	ctx        context.Context
 	stop       context.CancelFunc
 	done       sync.WaitGroup
+	gate       sync.RWMutex // sending is changed with it locked, and records are produced with it locked for reading
 	sending    atomic.Bool
 	unanswered atomic.Int64
 	produced   atomic.Int64
@@ -52,9 +53,11 @@ type load struct {
 	fetches    atomic.Int64 // of committed offsets
 	groups     atomic.Int64
 
-	mu     sync.Mutex // guards the rest
-	autos  []string   // topics that came into being by being named
-	failed int
+	mu          sync.Mutex // guards the rest
+	autos       []string   // topics that came into being by being named
+	bursts      *bursts    // of now; nil between them
+	burstTopics int
+	failed      int
 }
 
 func newLoad(t *testing.T, c *testcluster.Cluster, seed uint64) *load {
@@ -89,7 +92,7 @@ func (l *load) client(o ...kgo.Opt) *kgo.Client {
 
 // start lets everything run; it goes on until end.
 func (l *load) start() {
-	l.sending.Store(true)
+	l.setSending(true)
 	for id := range writers {
 		l.write(fmt.Sprintf("writer%d", id), uint64(id), kgo.ProducerLinger(time.Duration(3*id)*time.Millisecond))
 	}
@@ -97,6 +100,7 @@ func (l *load) start() {
 		l.write(fmt.Sprintf("repeater%d", id), uint64(id+writers), kgo.DisableIdempotentWrite())
 	}
 	l.writeAuto()
+	l.burst()
 	l.follow()
 	l.follow(kgo.Rack(rackOf(1)))
 	l.follow(kgo.Rack(rackOf(2)))
@@ -110,14 +114,14 @@ func (l *load) producer(o ...kgo.Opt) *kgo.Client {
 		kgo.UnknownTopicRetries(-1), kgo.StopProducerOnDataLossDetected()}, o...)...)
 }
 
-func (l *load) produce(c *kgo.Client, r *kgo.Record, then func()) {
+func (l *load) produce(c *kgo.Client, ledger *testcluster.Ledger, r *kgo.Record, then func()) {
 	l.unanswered.Add(1)
 	l.produced.Add(1)
 	c.Produce(l.ctx, r, func(r *kgo.Record, err error) {
 		l.unanswered.Add(-1)
 		then()
 		if err == nil {
-			l.ledger.Ack(r)
+			ledger.Ack(r)
 			return
 		}
 		l.mu.Lock()
@@ -126,6 +130,21 @@ func (l *load) produce(c *kgo.Client, r *kgo.Record, then func()) {
 			l.t.Errorf("%s: a record for %s-%d failed: %v", r.Value, r.Topic, r.Partition, err)
 		}
 	})
+}
+
+// whileSending does something unless the load rests.
+func (l *load) whileSending(do func()) {
+	l.gate.RLock()
+	defer l.gate.RUnlock()
+	if l.sending.Load() {
+		do()
+	}
+}
+
+func (l *load) setSending(on bool) {
+	l.gate.Lock()
+	defer l.gate.Unlock()
+	l.sending.Store(on)
 }
 
 // write produces to the main topic, numbering its records per partition.
@@ -137,14 +156,16 @@ func (l *load) write(name string, id uint64, o ...kgo.Opt) {
 		var open [partitions]atomic.Int64
 		for ; l.ctx.Err() == nil; sleep(l.ctx, perRecord) {
 			p := r.Int32N(partitions)
-			if !l.sending.Load() || open[p].Load() >= mostUnanswered {
+			if open[p].Load() >= mostUnanswered {
 				continue
 			}
-			record := &kgo.Record{Topic: topic, Partition: p, Value: testcluster.Value(name, p, next[p]), Headers: padding(r)}
-			next[p]++
-			open[p].Add(1)
-			asked := time.Now()
-			l.produce(c, record, func() { open[p].Add(-1); l.acks[p].Ack(asked) })
+			l.whileSending(func() {
+				record := &kgo.Record{Topic: topic, Partition: p, Value: testcluster.Value(name, p, next[p]), Headers: padding(r)}
+				next[p]++
+				open[p].Add(1)
+				asked := time.Now()
+				l.produce(c, l.ledger, record, func() { open[p].Add(-1); l.acks[p].Ack(asked) })
+			})
 		}
 	})
 }
@@ -164,20 +185,21 @@ func (l *load) writeAuto() {
 	next := map[string]int{}
 	l.done.Go(func() {
 		for ; l.ctx.Err() == nil; sleep(l.ctx, autoEvery) {
-			if !l.sending.Load() || l.unanswered.Load() > 4*mostUnanswered {
+			if l.unanswered.Load() > 4*mostUnanswered {
 				continue
 			}
 			name := fmt.Sprintf("auto-%d", r.IntN(autoTopics))
-			if next[name+"/0"] == 0 {
-				l.mu.Lock()
-				l.autos = append(l.autos, name)
-				l.mu.Unlock()
-			}
-			for p := range int32(autoPartitions) {
-				key := fmt.Sprintf("%s/%d", name, p)
-				l.produce(c, &kgo.Record{Topic: name, Partition: p, Value: testcluster.Value("auto/"+name, p, next[key]), Headers: padding(r)}, func() {})
-				next[key]++
-			}
+			l.whileSending(func() {
+				if next[name] == 0 {
+					l.mu.Lock()
+					l.autos = append(l.autos, name)
+					l.mu.Unlock()
+				}
+				for p := range int32(autoPartitions) {
+					l.produce(c, l.ledger, &kgo.Record{Topic: name, Partition: p, Value: testcluster.Value("auto/"+name, p, next[name]), Headers: padding(r)}, func() {})
+				}
+				next[name]++
+			})
 		}
 	})
 }

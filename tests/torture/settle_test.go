@@ -30,8 +30,8 @@ const (
 func (r *run) settle() {
 	t, l := r.t, r.load
 	t.Helper()
-	l.sending.Store(false)
-	defer l.sending.Store(true)
+	l.setSending(false)
+	defer l.setSending(true)
 	if err := l.await(); err != nil {
 		t.Fatalf("%v\n%s", err, r.state())
 	}
@@ -41,12 +41,26 @@ func (r *run) settle() {
 		t.Fatalf("%v\n%s", err, r.state())
 	}
 	var all []*kgo.Record
-	for name, n := range l.topics() {
+	read := func(name string, n int32) []*kgo.Record {
 		records, err := testcluster.ReadAll(ctx, r.cluster.Nodes[r.settled%3].Kafka, name, n)
 		if err != nil {
 			t.Fatalf("read %s at rest: %v\n%s", name, err, r.state())
 		}
-		all = append(all, records...)
+		return records
+	}
+	for name, n := range l.topics() {
+		all = append(all, read(name, n)...)
+	}
+	var big []*kgo.Record
+	old := l.nextBursts()
+	if old != nil {
+		big = read(old.topic, burstPartitions)
+		v := old.ledger.Check(big)
+		r.bursts.Acked, r.bursts.Read = r.bursts.Acked+v.Acked, r.bursts.Read+v.Read
+		t.Logf("%s: %v", old.topic, v)
+		for _, e := range v.Examples {
+			t.Error(e)
+		}
 	}
 	r.settled++
 	r.verdict = l.ledger.Check(all)
@@ -59,11 +73,14 @@ func (r *run) settle() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, x := range all {
+	for _, x := range append(all, big...) {
 		id := partition.ID{Topic: ids[x.Topic], Partition: x.Partition}
 		ends[id] = max(ends[id], x.Offset+1)
 	}
 	r.compare(ends)
+	if old != nil {
+		l.remove(old.topic)
+	}
 }
 
 // compare stops all nodes, compares what is in their directories, and starts them again.

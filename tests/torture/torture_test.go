@@ -62,7 +62,8 @@ type run struct {
 	returns  map[string][]time.Duration // from the end of the damage until all partitions acknowledge
 	fulls    map[string][]time.Duration // from then on until all replicas are in sync
 	settled  int
-	verdict  testcluster.Verdict
+	verdict  testcluster.Verdict // of the last rest
+	bursts   testcluster.Verdict // counts of all
 	compared int64
 	diverged int
 }
@@ -247,6 +248,7 @@ func (r *run) report(took time.Duration) {
 	}
 	t.Logf("%d faults in %v: %v; failed %d; divergent %d (%d batches compared, %d times at rest)", r.faults, took.Round(time.Second), r.verdict, l.failed,
 		r.diverged, r.compared, r.settled)
+	t.Logf("large records in bursts: acked %d, read %d", r.bursts.Acked, r.bursts.Read)
 	t.Logf("consumed %d, consumers begun again %d; group offsets: %d commits, %d read, %d groups", l.consumed.Load(), l.rewound.Load(), l.commits.Load(),
 		l.fetches.Load(), l.groups.Load())
 	if least := 20 * r.faults; r.verdict.Acked < least || l.consumed.Load() < int64(least) || l.commits.Load() < int64(r.faults) {
