@@ -60,7 +60,7 @@ func StartCluster(t testing.TB, n int, o Options) *Cluster {
 		if o.NodeConfig != nil {
 			extra = o.NodeConfig(i)
 		}
-		s.o.Config = fmt.Sprintf("node_id = %d\n%s%s%s%s%s", i+1, replication(o), o.Config, extra, advertise[i], peers.String())
+		s.o.Config = fmt.Sprintf("node_id = %d\n%s%s%s%s", i+1, o.Config, extra, advertise[i], peers.String())
 		t.Cleanup(func() {
 			_ = s.Cont() // it may have ended
 			s.Kill()
@@ -120,16 +120,4 @@ func (s *Server) signal(sig syscall.Signal) error {
 		return nil
 	}
 	return s.cmd.Process.Signal(sig)
-}
-
-// replication is the part of a configuration about copies of partitions; "" leaves the defaults.
-func replication(o Options) string {
-	text := ""
-	if o.Replicas > 0 {
-		text += fmt.Sprintf("replication_factor = %d\n", o.Replicas)
-	}
-	if o.MinISR > 0 {
-		text += fmt.Sprintf("min_insync_replicas = %d\n", o.MinISR)
-	}
-	return text
 }

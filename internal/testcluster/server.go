@@ -36,10 +36,10 @@ type Options struct {
 	// KernelPorts starts on port 0. Otherwise ports outside the kernel's range are chosen: from inside it a client that dials
 	// a server which is down may be given the very port it dials, be connected to itself, and keep the server from starting.
 	KernelPorts bool
-	// Of StartCluster: replication factor and min.insync.replicas of the configuration, the server's defaults when 0; and whether the nodes' ports for each other
+	// Of StartCluster: what follows Config in the configuration of the node at an index, or nil; and whether the nodes' ports for each other
 	// are behind Cluster.Net.
-	Replicas, MinISR int
-	Proxied          bool
+	NodeConfig func(node int) string
+	Proxied    bool
 }
 
 // Server is one process.

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 // TestFailover runs all parts on one cluster, one after the other.
 func TestFailover(t *testing.T) {
-	c := &rig{Cluster: testcluster.StartCluster(t, nodes, testcluster.Options{Replicas: 3, MinISR: 2,
+	c := &rig{Cluster: testcluster.StartCluster(t, nodes, testcluster.Options{
 		Config: "[kafka]\n\"group.initial.rebalance.delay.ms\" = 500\n"})}
 	c.admin = kadm.NewClient(c.client(t))
 	for _, part := range []struct {
