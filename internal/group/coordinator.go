@@ -323,6 +323,7 @@ func (c *Coordinator) runUpkeep(ctx context.Context) {
 		case <-ticker.C:
 			for _, s := range c.all() {
 				for more := true; more && ctx.Err() == nil; {
+					more = false // nothing is loaded here, perhaps
 					s.withMachine(func(m *machine) { more = m.expire(expireBatch) })
 				}
 			}

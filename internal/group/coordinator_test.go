@@ -21,6 +21,7 @@ type memLog struct {
 	fail    error // given to done
 	failing error // of Read
 	slow    time.Duration
+	short   map[int32]chan struct{} // partitions whose high watermark moves when it is closed
 }
 
 type memPartition struct {
@@ -109,7 +110,15 @@ func (l *memLog) AwaitHighWatermark(ctx context.Context, partition, epoch int32,
 	if !sleep(ctx, l.slow) {
 		return ctx.Err()
 	}
-	return nil
+	if l.short[partition] == nil {
+		return nil
+	}
+	select {
+	case <-l.short[partition]:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (l *memLog) Read(partition, epoch int32, dst []byte, from int64, maxBytes int) ([]byte, error) {

@@ -66,10 +66,12 @@ type rig struct {
 	admin *kadm.Client
 }
 
-// connect makes a client that looks for another broker soon. Whoever asks for it closes it.
+// connect makes a client that looks for another broker soon, and as often as it takes: one that gave up after twenty attempts would join its
+// group anew. Whoever asks for it closes it.
 func (c *rig) connect(more ...kgo.Opt) *kgo.Client {
 	k, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Addresses()...), kgo.MetadataMinAge(100 * time.Millisecond),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.RetryTimeout(mostPatience)}, more...)...)
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.RetryTimeout(mostPatience),
+		kgo.RequestRetries(10_000)}, more...)...)
 	if err != nil {
 		panic(err) // the options are wrong
 	}
