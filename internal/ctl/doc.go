@@ -10,5 +10,6 @@
 //
 // Concurrency: each command runs in one goroutine; produce's acknowledgements arrive on the client's goroutines and meet behind one mutex.
 //
-// Files: root.go (commands), status.go, topic.go and topic_*.go, produce.go, consume.go, consume_output.go, metadata.go, stream.go (JSON of unknown length).
+// Files: root.go (commands), status.go, topic.go and topic_*.go, partition.go, partition_verify.go,
+// produce.go, consume.go, consume_output.go, metadata.go, stream.go (JSON of unknown length).
 package ctl

@@ -28,9 +28,11 @@ func build(app *cli.App, root *cobra.Command) {
 	cluster.AddCommand(statusCommand(app))
 	topic := &cobra.Command{Use: "topic", Aliases: []string{"topics"}, Short: "List, describe, create and delete topics"}
 	topic.AddCommand(topicListCommand(app), topicDescribeCommand(app), topicCreateCommand(app), topicDeleteCommand(app))
+	partition := &cobra.Command{Use: "partition", Aliases: []string{"partitions"}, Short: "Leaders, in-sync replicas, and whether replicas are equal"}
+	partition.AddCommand(partitionListCommand(app), partitionStatusCommand(app), partitionVerifyCommand(app))
 	meta := &cobra.Command{Use: "metadata", Short: "The metadata log: every change of the cluster, in order"}
 	meta.AddCommand(metadataTailCommand(app), metadataDumpCommand(app), metadataVerifyCommand(app))
-	root.AddCommand(statusCommand(app), cluster, topic, produceCommand(app), consumeCommand(app), meta)
+	root.AddCommand(statusCommand(app), cluster, topic, partition, produceCommand(app), consumeCommand(app), meta)
 }
 
 // connect opens a client, or an error with an exit code.

@@ -185,17 +185,21 @@ func writeStatus(w io.Writer, st cli.Style, s *metaclient.Status, wide bool) err
 	if err := nodeGrid(s).Write(&b, st, wide); err != nil {
 		return err
 	}
-	if len(s.Findings) > 0 {
-		b.WriteString("\n" + st.Bold("why") + "\n")
-	}
-	for _, f := range s.Findings {
-		fmt.Fprintf(&b, "  %s\n", st.Mark(stateLevels[f.Severity], cli.Printable(f.Text)))
-		if f.Next != "" {
-			fmt.Fprintf(&b, "      %s %s\n", st.Dim("next:"), f.Next)
-		}
-	}
+	writeFindings(&b, st, s.Findings)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func writeFindings(b *strings.Builder, st cli.Style, findings []metaclient.Finding) {
+	if len(findings) > 0 {
+		b.WriteString("\n" + st.Bold("why") + "\n")
+	}
+	for _, f := range findings {
+		fmt.Fprintf(b, "  %s\n", st.Mark(stateLevels[f.Severity], cli.Printable(f.Text)))
+		if f.Next != "" {
+			fmt.Fprintf(b, "      %s %s\n", st.Dim("next:"), f.Next)
+		}
+	}
 }
 
 func tolerance(s *metaclient.Status) string {

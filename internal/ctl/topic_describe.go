@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-io/chronik/internal/cli"
@@ -161,16 +162,23 @@ func describeView(docs []topicDoc, wide bool) cli.View {
 
 func writeTopic(w io.Writer, st cli.Style, d topicDoc, wide bool) error {
 	var records int64
+	unknown := false
 	for _, p := range d.Partitions {
-		if p.StartOffset >= 0 && p.EndOffset >= 0 {
-			records += p.EndOffset - p.StartOffset
+		if p.StartOffset < 0 || p.EndOffset < 0 {
+			unknown = true
+			continue
 		}
+		records += p.EndOffset - p.StartOffset
+	}
+	count := cli.Count(records) + " records"
+	if unknown {
+		count += " in those that answer"
 	}
 	kind := ""
 	if d.Internal {
 		kind = ", internal"
 	}
-	fmt.Fprintf(w, "%s   %s\n", st.Bold("topic "+cli.Printable(d.Name)), st.Dim(fmt.Sprintf("id %s · %s · %s records%s", d.ID, plural(len(d.Partitions), "partition"), cli.Count(records), kind)))
+	fmt.Fprintf(w, "%s   %s\n", st.Bold("topic "+cli.Printable(d.Name)), st.Dim(fmt.Sprintf("id %s · %s · %s%s", d.ID, plural(len(d.Partitions), "partition"), count, kind)))
 	g := partitionGrid(false)
 	addPartitions(g, d, false)
 	if err := g.Write(w, st, wide); err != nil {
@@ -212,7 +220,7 @@ func addPartitions(g *cli.Grid, d topicDoc, withTopic bool) {
 		}
 		state := cli.Cell{Text: "ok", Level: cli.LevelGood}
 		switch {
-		case p.Leader < 0:
+		case p.Leader < 0, p.Error == kerr.LeaderNotAvailable.Message:
 			state = cli.Cell{Text: "offline", Level: cli.LevelBad}
 		case p.Error != "":
 			state = cli.Cell{Text: p.Error, Level: cli.LevelBad}

@@ -19,6 +19,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/chronik-io/chronik/internal/partition"
 	"github.com/chronik-io/chronik/internal/uuid"
@@ -42,15 +44,19 @@ type Log struct {
 
 // Directory is what a data directory holds.
 type Directory struct {
-	Torn bool // the last write was cut short; what was in it was never acknowledged
-	Logs []Log
+	NodeID    int32 // whose directory it is
+	ClusterID string
+	Torn      bool // the last write was cut short; what was in it was never acknowledged
+	Logs      []Log
 }
 
 // Read reads the data directory of a node that does not run: the logs that want chooses. A *vfs.LockedError says that the node runs.
 func Read(dataDir string, want func(topic uuid.UUID, n int32) bool) (*Directory, error) {
-	if _, err := os.Stat(filepath.Join(dataDir, "wal")); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read directory %s: it is not the data directory of a node: %w", dataDir, err)
+	cluster, node, err := Identify(dataDir)
+	if err != nil {
+		return nil, err
 	}
+	d := &Directory{NodeID: node, ClusterID: cluster}
 	lock, err := vfs.ShareDir(dataDir)
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", dataDir, err)
@@ -60,7 +66,7 @@ func Read(dataDir string, want func(topic uuid.UUID, n int32) bool) (*Directory,
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", dataDir, err)
 	}
-	d := &Directory{Torn: in.Torn}
+	d.Torn = in.Torn
 	for i := range in.Logs {
 		r := &in.Logs[i]
 		if !want(r.ID.Topic, r.ID.Partition) {
@@ -74,4 +80,30 @@ func Read(dataDir string, want func(topic uuid.UUID, n int32) bool) (*Directory,
 		d.Logs = append(d.Logs, l)
 	}
 	return d, nil
+}
+
+// Identify says whose directory it is, by the meta.properties that internal/node writes. node is -1 where that does not say.
+func Identify(dataDir string) (cluster string, node int32, err error) {
+	b, err := os.ReadFile(filepath.Join(dataDir, "meta.properties"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", -1, fmt.Errorf("read directory %s: it is not the data directory of a node: it has no meta.properties", dataDir)
+	}
+	if err != nil {
+		return "", -1, fmt.Errorf("read directory %s: %w", dataDir, err)
+	}
+	node = -1
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "node.id":
+			id, err := strconv.ParseInt(value, 10, 32)
+			if err != nil {
+				return "", -1, fmt.Errorf("read directory %s: node.id in meta.properties: %w", dataDir, err)
+			}
+			node = int32(id)
+		case "cluster.id":
+			cluster = value
+		}
+	}
+	return cluster, node, nil
 }

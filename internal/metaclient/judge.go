@@ -27,46 +27,40 @@ func judge(f *facts) *Status {
 			s.Controller = f.quorum.Leader
 		}
 	}
-	var offline, under, underMin []string
+	var offline, under, underMin []partitionName
 	cause := map[int32]bool{} // the nodes without which partitions are offline
 	tolerates := -1
-	for _, p := range f.partitions {
-		name := fmt.Sprintf("%s-%d", p.topic, p.partition)
-		s.Counts.Replicas += len(p.replicas)
-		for _, id := range p.replicas {
+	for i := range f.partitions {
+		p := f.judgePartition(&f.partitions[i])
+		s.Partitions = append(s.Partitions, p)
+		name := partitionName{fmt.Sprintf("%s-%d", p.Topic, p.Partition), p.Internal}
+		s.Counts.Replicas += len(p.Replicas)
+		for _, id := range p.Replicas {
 			f.node(id).Replicas++
 		}
-		if p.leader >= 0 {
-			f.node(p.leader).Leaders++
+		if p.Leader >= 0 {
+			f.node(p.Leader).Leaders++
 		}
-		live := 0
-		for _, id := range p.isr {
-			if f.node(id).State == NodeUp {
-				live++
-			}
-		}
-		minISR, known := f.minISR[p.topic]
-		minISR = min(minISR, len(p.replicas)) // as Kafka does for topics with fewer replicas
 		switch {
-		case p.leader < 0 || f.node(p.leader).State != NodeUp:
+		case p.Offline:
 			s.Counts.Offline++
 			offline = append(offline, name)
-			for _, id := range p.replicas {
+			for _, id := range p.Replicas {
 				cause[id] = cause[id] || f.node(id).State != NodeUp
 			}
-		case known && live < minISR:
+		case p.UnderMinISR:
 			s.Counts.UnderMinISR++
 			underMin = append(underMin, name)
 		}
-		if live < len(p.replicas) {
+		if p.UnderReplicated {
 			s.Counts.UnderReplicated++
 			under = append(under, name)
 		}
-		if known && len(p.replicas) > minISR && live == minISR {
+		if p.AtMinISR {
 			s.Counts.AtMinISR++
 		}
-		if known {
-			spare := max(live-minISR, 0)
+		if p.MinISR >= 0 {
+			spare := max(len(p.Live)-p.MinISR, 0)
 			if tolerates < 0 || spare < tolerates {
 				tolerates = spare
 			}
@@ -76,10 +70,10 @@ func judge(f *facts) *Status {
 	s.judgeHashes(f)
 	s.judgeQuorum(f, &tolerates)
 	s.Tolerates = tolerates
-	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written")
+	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written", "chronikctl partition status --offline")
 	s.nameCause(f, len(offline) > 0, cause)
-	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused")
-	addPartitionFinding(s, Degraded, without(under, offline, underMin), "too few live replicas", "all are served")
+	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused", "chronikctl partition status --under-min-isr")
+	addPartitionFinding(s, Degraded, without(under, offline, underMin), "a replica that is not in sync", "all are served", s.catchUp(f))
 	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
 		s.Nodes = append(s.Nodes, *f.nodes[id])
 	}
@@ -89,6 +83,25 @@ func judge(f *facts) *Status {
 		s.State = s.Findings[0].Severity
 	}
 	return s
+}
+
+// judgePartition says how a partition is: only replicas in sync whose node answers count.
+func (f *facts) judgePartition(p *partitionFacts) PartitionStatus {
+	out := PartitionStatus{Topic: p.topic, Partition: p.partition, Internal: p.internal, Leader: p.leader, LeaderEpoch: p.leaderEpoch, Replicas: p.replicas, ISR: p.isr, Live: []int32{}, MinISR: -1}
+	for _, id := range p.isr {
+		if f.node(id).State == NodeUp {
+			out.Live = append(out.Live, id)
+		}
+	}
+	if n, ok := f.minISR[p.topic]; ok {
+		out.MinISR = min(n, len(p.replicas)) // as Kafka does for topics with fewer replicas
+	}
+	live := len(out.Live)
+	out.Offline = p.leader < 0 || f.node(p.leader).State != NodeUp
+	out.UnderReplicated = live < len(p.replicas)
+	out.UnderMinISR = out.MinISR >= 0 && live < out.MinISR
+	out.AtMinISR = out.MinISR >= 0 && len(p.replicas) > out.MinISR && live == out.MinISR
+	return out
 }
 
 func rank(s State) int {
@@ -172,6 +185,16 @@ func (s *Status) nameCause(f *facts, offline bool, cause map[int32]bool) {
 		next = fmt.Sprintf("bring back nodes %s, which have their replicas; begin with node %d", list(down), down[0])
 	}
 	s.Findings[len(s.Findings)-1].Next = next
+}
+
+// catchUp is what to do about replicas that are not in sync.
+func (s *Status) catchUp(f *facts) string {
+	for _, n := range f.nodes {
+		if n.State != NodeUp {
+			return "they catch up by themselves once the node is back; chronikctl partition status shows which"
+		}
+	}
+	return "they catch up by themselves; chronikctl partition status shows which"
 }
 
 // list is ids in words.
@@ -282,12 +305,32 @@ func (s *Status) add(severity State, text, next string) {
 	s.Findings = append(s.Findings, Finding{severity, text, next})
 }
 
-func addPartitionFinding(s *Status, severity State, names []string, what, effect string) {
+type partitionName struct {
+	name     string
+	internal bool
+}
+
+// addPartitionFinding names some of the partitions, the users' own first.
+func addPartitionFinding(s *Status, severity State, names []partitionName, what, effect, next string) {
 	if len(names) == 0 {
 		return
 	}
 	const shown = 3
-	list := strings.Join(names[:min(len(names), shown)], ", ")
+	sorted := slices.Clone(names)
+	slices.SortStableFunc(sorted, func(a, b partitionName) int {
+		switch {
+		case a.internal == b.internal:
+			return 0
+		case b.internal:
+			return -1
+		}
+		return 1
+	})
+	var some []string
+	for _, n := range sorted[:min(len(sorted), shown)] {
+		some = append(some, n.name)
+	}
+	list := strings.Join(some, ", ")
 	if more := len(names) - shown; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
@@ -295,16 +338,15 @@ func addPartitionFinding(s *Status, severity State, names []string, what, effect
 	if len(names) == 1 {
 		noun = "partition has"
 	}
-	topic := names[0][:strings.LastIndexByte(names[0], '-')]
-	s.add(severity, fmt.Sprintf("%d %s %s, %s: %s", len(names), noun, what, effect, list), "chronikctl topic describe "+topic)
+	s.add(severity, fmt.Sprintf("%d %s %s, %s: %s", len(names), noun, what, effect, list), next)
 }
 
-func without(names []string, others ...[]string) []string {
-	drop := map[string]bool{}
+func without(names []partitionName, others ...[]partitionName) []partitionName {
+	drop := map[partitionName]bool{}
 	for _, o := range others {
 		for _, n := range o {
 			drop[n] = true
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return drop[n] })
+	return slices.DeleteFunc(slices.Clone(names), func(n partitionName) bool { return drop[n] })
 }

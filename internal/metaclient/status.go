@@ -35,6 +35,27 @@ type Status struct {
 	// HashOffset is the entry whose hash was compared over all nodes, -1 for none.
 	HashOffset   int64 `json:"hashOffset"`
 	HashesDiffer bool  `json:"hashesDiffer"`
+
+	// Partitions are all partitions but the metadata log's, by topic and number.
+	Partitions []PartitionStatus `json:"-"`
+}
+
+// PartitionStatus is how a partition is.
+type PartitionStatus struct {
+	Topic       string  `json:"topic"`
+	Partition   int32   `json:"partition"`
+	Internal    bool    `json:"internal"`
+	Leader      int32   `json:"leader"` // -1: none
+	LeaderEpoch int32   `json:"leaderEpoch"`
+	Replicas    []int32 `json:"replicas"`
+	ISR         []int32 `json:"isr"`
+	Live        []int32 `json:"liveIsr"` // those of the ISR whose node answers
+	MinISR      int     `json:"minIsr"`  // min.insync.replicas, at most the number of replicas; -1 where it is not known
+
+	Offline         bool `json:"offline"`         // no leader that answers
+	UnderReplicated bool `json:"underReplicated"` // fewer live replicas in sync than replicas
+	UnderMinISR     bool `json:"underMinIsr"`     // acks=all is refused
+	AtMinISR        bool `json:"atMinIsr"`        // one more loss, and acks=all is refused
 }
 
 // State is the verdict on a cluster.
@@ -134,6 +155,7 @@ type partitionFacts struct {
 	topic         string
 	partition     int32
 	leader        int32
+	leaderEpoch   int32
 	replicas, isr []int32
 	internal      bool
 }
@@ -190,7 +212,7 @@ func (c *Client) readTopology(ctx context.Context, f *facts) error {
 		}
 		f.topics++
 		for _, p := range t.Partitions {
-			f.partitions = append(f.partitions, partitionFacts{name, p.Partition, p.Leader, p.Replicas, p.ISR, t.IsInternal})
+			f.partitions = append(f.partitions, partitionFacts{name, p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR, t.IsInternal})
 			for _, id := range p.Replicas {
 				f.node(id)
 			}

@@ -95,10 +95,33 @@ follower() {
 # port NODE: where its clients go.
 port() { echo "${PORTS[$((${1#node} - 1))]}"; }
 
+# leader TOPIC PARTITION: its leader's node.
+leader() { ctl partition list "$1" -o csv | awk -F, -v p="$2" '$2 == p && $3 != "-" { print "node" $3 }'; }
+
+# dead NODES...: kill -9 of all of them in one moment; stop.sh waits for one after the other.
+dead() {
+  local node pids=()
+  for node in "$@"; do pids+=("$(cat "$DATA/$node.pid")"); done
+  kill -9 "${pids[@]}"
+}
+
+# replicas_equal RECORDS TOPIC [--dir ...]: every replica's own log of the topic is read, all FACTOR of them are equal, and each node was
+# compared over at least so many records.
+replicas_equal() {
+  local records=$1 topic=$2 code=0; shift 2
+  ctl partition verify "$topic" -o json "$@" >"$WORK/verified" || code=$?
+  [ "$code" = 0 ] || { echo "exit code $code"; ctl partition verify "$topic" "$@"; return 1; }
+  python3 ./equal.py "$WORK/verified" "$records" "$FACTOR"
+}
+
+# dirs: the --dir flags of all nodes.
+dirs() { printf -- '--dir %s ' "$DATA/node1" "$DATA/node2" "$DATA/node3"; }
+
 killed() { SIGNAL=KILL ./stop.sh "$@"; }
 
 # ask ...: see ask.py. kafka-python is installed at the first call.
 ask() { "$PYTHON" ./ask.py "$@"; }
+records() { "$PYTHON" ./records.py "$@"; }
 python() {
   local venv=${CHRONIK_CLUSTER_DIR:-../../.venv/cluster}/python
   if ! cmp -s requirements.txt "$venv/requirements.txt"; then
