@@ -76,11 +76,13 @@ type session struct {
 	fenced  bool
 	fresh   bool          // registered with this controller and not in service since
 	heard   time.Duration // the last heartbeat, moved on by own gaps
+	got     time.Duration // the last heartbeat, as it came
 	late    time.Duration // the last time that a heartbeat was late
 	beats   int           // heartbeats in time, in a row
 	ready   bool
 	applied int64
 	gone    bool          // the process has ended
+	deposed bool          // it led before this node did, and no heartbeat of it has come since
 	ticks   int           // in a row in which it was silent for too long
 	asked   time.Duration // when something was decided that the image does not show yet; 0: nothing is
 	blamed  bool          // fenced for silence by this controller
@@ -101,10 +103,34 @@ type sessions struct {
 
 func newSessions(self int32) *sessions { return &sessions{self: self, all: map[int32]*session{}} }
 
-// begin starts afresh, with the patience that each broker has at first: this node has just begun to lead.
-func (s *sessions) begin(now time.Duration, im *metadata.Image) {
+// begin starts afresh, with the patience that each broker has at first: this node has just begun to lead. former is the broker that led
+// before, silent for so long as this node has seen; 0 for none.
+//
+// One that has lost the lead because it was silent has been watched already, by this node and by each that voted: nobody does that for
+// another while a leader is heard. So the silence counts from where it began, and against the lesser patience.
+func (s *sessions) begin(now time.Duration, im *metadata.Image, former int32, silent time.Duration) {
 	*s = sessions{self: s.self, all: map[int32]*session{}, lastTick: now, fencedAt: now - fenceEvery, handedAt: now - handOverEvery}
 	s.follow(now, im)
+	if x := s.all[former]; x != nil && former != s.self && silent > HeartbeatEvery+lateBy {
+		x.deposed, x.heard = true, now-min(silent, silence)
+	}
+}
+
+// heardOf tells for how long nothing has come from a broker, heartbeat or not: a deposed leader that says anything is not silent.
+func (s *sessions) heardOf(now time.Duration, id int32, silent time.Duration) {
+	if x := s.all[id]; x != nil && x.deposed {
+		x.heard = max(x.heard, now-silent)
+	}
+}
+
+// deposed lists those of whom heardOf wants to know.
+func (s *sessions) deposed() (ids []int32) {
+	for id, x := range s.all {
+		if x.deposed {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // follow takes over who is registered, and who is in service.
@@ -160,7 +186,7 @@ func (s *sessions) heartbeat(now time.Duration, h *Heartbeat) (fenced, known boo
 		x.late, x.beats = now, 0
 	}
 	x.beats = min(x.beats+1, unfenceAfter)
-	x.heard, x.ticks, x.gone, x.ready = now, 0, false, h.Ready
+	x.got, x.heard, x.ticks, x.gone, x.deposed, x.ready = now, now, 0, false, false, h.Ready
 	x.applied = max(x.applied, h.Applied)
 	if x.blamed { // it was silent, not dead
 		x.blamed = false
@@ -199,7 +225,7 @@ func (x *session) factorAt(now time.Duration) float64 {
 // patience is the silence after which the broker is fenced.
 func (x *session) patience(now time.Duration) time.Duration {
 	limit := silence
-	if now-x.late >= calmAfter {
+	if x.deposed || now-x.late >= calmAfter {
 		limit = silenceCalm
 	}
 	return min(time.Duration(float64(limit)*x.factorAt(now)), silenceMost)
@@ -281,11 +307,12 @@ func (s *sessions) take() []decision {
 	return out
 }
 
-// heardFrom counts those of the voters that were heard in the time before now, this node included.
+// heardFrom counts those of the voters that were heard in the time before now, this node included. Own gaps are no excuse here: a
+// controller that has slept does not know whether it still is one.
 func (s *sessions) heardFrom(now, within time.Duration, voters []metadata.Voter) int {
 	n := 0
 	for _, v := range voters {
-		if x := s.all[v.NodeID]; v.NodeID == s.self || x != nil && x.beats > 0 && now-x.heard <= within {
+		if x := s.all[v.NodeID]; v.NodeID == s.self || x != nil && x.beats > 0 && now-x.got <= within {
 			n++
 		}
 	}

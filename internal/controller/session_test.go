@@ -36,7 +36,7 @@ func image(t testing.TB, brokers int, fenced map[int32]bool) *metadata.Image {
 func newBench(t testing.TB, brokers int) *bench {
 	b := &bench{t: t, s: newSessions(1), now: time.Hour, fenced: map[int32]bool{}}
 	b.im = image(t, brokers, nil)
-	b.s.begin(b.now, b.im)
+	b.s.begin(b.now, b.im, 0, 0)
 	return b
 }
 
@@ -154,7 +154,7 @@ func TestFreshRegistration(t *testing.T) {
 	b := newBench(t, 3)
 	b.fenced[2] = true
 	b.im = image(t, 3, b.fenced)
-	b.s.begin(b.now, b.im)
+	b.s.begin(b.now, b.im, 0, 0)
 	b.s.registered(b.now, 2, epochOf+2)
 	h := &Heartbeat{BrokerID: 2, Epoch: epochOf + 2, Applied: 5}
 	b.s.heartbeat(b.now, h)
@@ -315,7 +315,7 @@ func TestGoneWhileJoining(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, now := newSessions(1), time.Hour
-	s.begin(now, log.Image())
+	s.begin(now, log.Image(), 0, 0)
 	s.ended(3, NonceOf(log.Image().Broker(3).Incarnation))
 	s.tick(now + TickEvery)
 	ds := s.take()
@@ -328,5 +328,71 @@ func TestGoneWhileJoining(t *testing.T) {
 	s.tick(now + 10*TickEvery)
 	if ds := s.take(); len(ds) != 0 {
 		t.Errorf("decided again: %+v", ds)
+	}
+}
+
+// The silence for which a controller has lost its lead was seen by a majority: it counts for its broker too. A sign of life ends that.
+func TestDeposedLeader(t *testing.T) {
+	const silent = 1200 * time.Millisecond
+	began := func(silent time.Duration) *bench {
+		b := &bench{t: t, s: newSessions(1), now: time.Hour, fenced: map[int32]bool{}}
+		b.im = image(t, 3, nil)
+		b.s.begin(b.now, b.im, 2, silent)
+		return b
+	}
+	fencedAfter := func(name string, b *bench, want time.Duration) {
+		t.Helper()
+		ds, after := b.run(time.Minute, 3)
+		b.want(ds, decideFence, 2)
+		if after <= want || after > want+3*TickEvery {
+			t.Errorf("%s: fenced after %v, want %v", name, after, want)
+		}
+	}
+	fencedAfter("silent", began(silent), silenceCalm-silent)
+	fencedAfter("silent for long", began(time.Hour), 0)
+	fencedAfter("not silent: it gave the lead away", began(HeartbeatEvery), silence)
+
+	b := began(silent)
+	b.beat(2)
+	fencedAfter("a heartbeat", b, silence)
+
+	b = began(silent)
+	b.now += TickEvery
+	b.s.heardOf(b.now, 2, 50*time.Millisecond)
+	fencedAfter("anything else of it", b, silenceCalm-50*time.Millisecond)
+	b = began(silent)
+	b.s.heardOf(b.now, 3, time.Minute) // another one: it is not asked for, and not silenced
+	if ids := b.s.deposed(); len(ids) != 1 || ids[0] != 2 {
+		t.Errorf("deposed: %v", ids)
+	}
+	fencedAfter("another one is silent too", b, silenceCalm-silent)
+
+	b = began(silent)
+	b.s.begin(b.now, b.im, 1, time.Hour) // this node itself
+	if ds, _ := b.run(5*time.Second, 2, 3); ds != nil {
+		t.Errorf("%+v", ds)
+	}
+}
+
+// A controller that has slept gives everybody the time that it slept, but does not take itself for one that a majority is with: it may have
+// been replaced meanwhile, and its own broker would go on to lead.
+func TestASleeperHasNoMajority(t *testing.T) {
+	b := newBench(t, 3)
+	b.run(5*time.Second, 2, 3)
+	voters := []metadata.Voter{{NodeID: 1}, {NodeID: 2}, {NodeID: 3}}
+	if n := b.s.heardFrom(b.now, majorityWithin, voters); n != 3 {
+		t.Fatalf("heard from %d of 3", n)
+	}
+	b.now += 5 * time.Second
+	b.s.tick(b.now)
+	if ds := b.decide(); ds != nil {
+		t.Errorf("%+v after its own sleep", ds)
+	}
+	if n := b.s.heardFrom(b.now, majorityWithin, voters); n != 1 {
+		t.Errorf("heard from %d while it slept", n)
+	}
+	b.beat(2)
+	if n := b.s.heardFrom(b.now, majorityWithin, voters); n != 2 {
+		t.Errorf("heard from %d since", n)
 	}
 }

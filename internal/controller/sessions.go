@@ -28,6 +28,10 @@ type SessionsOptions struct {
 	// Ended lists the processes that have certainly ended, by node: nobody listens there any more and their connections are closed, or
 	// another process answers. It is asked before each look at the sessions.
 	Ended func() map[int32][]uint64
+	// Former is the node that led the metadata log before, as far as this node knows; nil for never anybody.
+	Former func() int32
+	// Silent is for how long nothing has come from a node, 0 if that is not known. It is asked for the former leader.
+	Silent func(node int32) time.Duration
 	// HandOver gives the leadership of the metadata log to another node; nil if that is not possible.
 	HandOver func(reason string)
 	Logger   *slog.Logger
@@ -65,9 +69,16 @@ func (s *Sessions) Lead(leads bool, _ uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leads = leads && !s.ended
-	if s.leads {
-		s.core.begin(s.now(), s.c.log.Image())
+	if !s.leads {
+		return
 	}
+	var former int32
+	var silent time.Duration
+	if s.o.Former != nil {
+		former = s.o.Former()
+		silent = s.o.Silent(former)
+	}
+	s.core.begin(s.now(), s.c.log.Image(), former, silent)
 }
 
 // Follow takes over a new image; a subscriber of the log.
@@ -125,6 +136,9 @@ func (s *Sessions) look(ctx context.Context) {
 		for _, n := range nonces {
 			s.core.ended(id, n)
 		}
+	}
+	for _, id := range s.core.deposed() {
+		s.core.heardOf(s.now(), id, s.o.Silent(id))
 	}
 	s.core.tick(s.now())
 	s.act(ctx)

@@ -1,6 +1,7 @@
 package kafkaserver
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -29,6 +30,10 @@ const (
 	// admitPatience is how long a producer is held back while the WAL is full, before it is told.
 	admitPatience = 5 * time.Second
 	admitRetry    = 5 * time.Millisecond
+	// newsWithin is how long a producer is held back that may know of a leader before this node does; one whose leader this node has known
+	// for less than newsLate is behind itself.
+	newsWithin = 100 * time.Millisecond
+	newsLate   = time.Second
 )
 
 // produceCall is one Produce request from parsing to its response. It is pooled; the waiters inside are with replicas meanwhile.
@@ -45,6 +50,7 @@ type produceCall struct {
 
 	topics  []produceTopic
 	parts   []producePart
+	news    time.Time    // until when news of a leader is waited for; zero: nobody has
 	pending atomic.Int32 // partitions without an outcome, and one while they are being appended
 }
 
@@ -233,6 +239,7 @@ func reservedName(name string) bool {
 // append checks one batch, appends it, and begins to wait for it.
 func (p *produceCall) append(t *produceTopic, part *producePart, i int) {
 	r := part.replica
+	p.awaitNews(r)
 	if err := r.CheckLeader(-1); err != nil {
 		part.fail(err, -1)
 		return
@@ -264,6 +271,24 @@ func (p *produceCall) append(t *produceTopic, part *producePart, i int) {
 	p.pending.Add(1)
 	part.waiter.Done, part.waiter.Index = p, i
 	r.Await(&part.waiter, epoch, res.LastOffset+1, p.acks == -1, p.nowMs+int64(max(p.timeout, 0)))
+}
+
+// awaitNews waits a moment for this node to learn that it leads. A client that the leader before sent here, because it stops, may be
+// quicker than the metadata; told that this node does not lead, it would wait for seconds. One that comes because it is behind itself is
+// not held up: this node has learnt lately that it leads no more.
+func (p *produceCall) awaitNews(r *replica.Replica) {
+	if r.Leads() || !p.s.forwards() || r.LeaderKnownFor() < newsLate || p.s.cutOff() {
+		return
+	}
+	if p.news.IsZero() {
+		p.news = time.Now().Add(newsWithin)
+	}
+	epoch := r.LeaderEpoch()
+	for !r.Leads() && r.LeaderEpoch() == epoch && time.Now().Before(p.news) && p.conn.ctx.Err() == nil {
+		look, cancel := context.WithDeadline(p.conn.ctx, p.news)
+		_ = p.s.deps.Meta.WaitApplied(look, p.s.image().Offset()+1) // the next image, or the end of the time
+		cancel()
+	}
 }
 
 // admit waits a while for room in the WAL, and for followers that are behind: holding one producer back is gentler than telling all to
@@ -315,6 +340,18 @@ func (p *produceCall) settle(inCommit bool) {
 	if p.pending.Add(-1) > 0 {
 		return
 	}
+	if p.unsettled() {
+		go func() {
+			p.awaitLeaders()
+			p.complete(false)
+		}()
+		return
+	}
+	p.complete(inCommit)
+}
+
+// complete sends the response.
+func (p *produceCall) complete(inCommit bool) {
 	buf := p.respond()
 	s, c, slot := p.s, p.conn, p.slot
 	p.logUnknown()
@@ -359,7 +396,7 @@ func (p *produceCall) recycle() {
 	clear(p.topics)
 	clear(p.parts)
 	p.topics, p.parts = p.topics[:0], p.parts[:0]
-	p.conn, p.s = nil, nil
+	p.conn, p.s, p.news = nil, nil, time.Time{}
 	if cap(p.parts) <= 256 {
 		produceCalls.Put(p)
 	}

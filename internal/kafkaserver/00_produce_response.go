@@ -1,9 +1,11 @@
 package kafkaserver
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/recordbatch"
 	"github.com/chronik-io/chronik/internal/replica"
@@ -122,6 +124,33 @@ func (p *produceCall) kmsgPart(topic uuid.UUID, part *producePart, leaders map[i
 		}
 	}
 	return rp
+}
+
+// unsettled reports whether a partition was refused because this node does not lead it, and who does is about to be known.
+func (p *produceCall) unsettled() bool {
+	if !p.s.forwards() {
+		return false
+	}
+	for i := range p.topics {
+		t := &p.topics[i]
+		for k := t.from; k < t.to; k++ {
+			if p.parts[k].code == kerr.NotLeaderForPartition.Code && p.s.leaderOpen(t.id, p.parts[k].index) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// awaitLeaders holds a response back until it can say who leads, for at most suspectWait. A client that is told only that this node does
+// not lead asks for the metadata, gets what is known at that time, and asks again no sooner than after its minimum age of metadata.
+func (p *produceCall) awaitLeaders() {
+	s := p.s
+	for deadline := time.Now().Add(suspectWait); p.unsettled() && time.Now().Before(deadline) && p.conn.ctx.Err() == nil; {
+		look, cancel := context.WithTimeout(p.conn.ctx, suspectLook)
+		_ = s.deps.Meta.WaitApplied(look, s.image().Offset()+1) // the next image, or another look
+		cancel()
+	}
 }
 
 func init() {

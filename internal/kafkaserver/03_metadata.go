@@ -195,48 +195,70 @@ const (
 	suspectLook = 50 * time.Millisecond
 )
 
-// settledImage is the image to answer from: one in which nobody leads what is asked for who seems dead, if that comes soon.
+// settledImage is the image to answer from: one in which nobody leads what is asked for who seems dead, and not that of a node which has
+// been away and does not know yet what has happened, if that comes soon. The leaders are asked whether they are there: a client comes
+// because its broker has died, and may know that before this node does.
 func (s *Server) settledImage(ctx context.Context, req *kmsg.MetadataRequest) *metadata.Image {
 	im := s.image()
 	if !s.forwards() {
 		return im
 	}
 	deadline := time.Now().Add(suspectWait)
+	lost := s.deps.Cluster.Lost(ctx, s.leadersOf(im, req))
 	for {
+		im = s.image()
+		leaders := s.leadersOf(im, req)
 		suspects := s.deps.Cluster.Suspects()
-		if len(suspects) == 0 || !ledBy(im, req, suspects) || time.Now().After(deadline) || ctx.Err() != nil {
+		suspected := func(id int32) bool { return slices.Contains(suspects, id) || slices.Contains(lost, id) }
+		if !s.cutOff() && !slices.ContainsFunc(leaders, suspected) || time.Now().After(deadline) || ctx.Err() != nil {
 			return im
 		}
 		look, cancel := context.WithTimeout(ctx, suspectLook)
 		_ = s.deps.Meta.WaitApplied(look, im.Offset()+1) // the next image, or a look at the suspects
 		cancel()
-		im = s.image()
+		if still := s.deps.Cluster.Suspects(); len(still) == 0 && len(lost) > 0 {
+			lost = s.deps.Cluster.Lost(ctx, lost) // it was the connection only
+		}
 	}
 }
 
-// ledBy reports whether one of the brokers leads, in service, a partition that the request asks for.
-func ledBy(im *metadata.Image, req *kmsg.MetadataRequest, brokers []int32) bool {
-	brokers = slices.DeleteFunc(slices.Clone(brokers), func(id int32) bool { return !live(im, id) })
-	if len(brokers) == 0 {
-		return false
+// leadersOf lists the other brokers that lead, in service, a partition that the request asks for.
+func (s *Server) leadersOf(im *metadata.Image, req *kmsg.MetadataRequest) (leaders []int32) {
+	most := 0
+	for b := range im.Brokers() {
+		if b.ID != s.deps.NodeID && !b.Fenced {
+			most++
+		}
 	}
-	led := func(t *metadata.Topic) bool {
-		return t != nil && slices.ContainsFunc(t.Partitions, func(p *metadata.Partition) bool { return slices.Contains(brokers, p.Leader) })
+	add := func(t *metadata.Topic) {
+		if t == nil {
+			return
+		}
+		for _, p := range t.Partitions {
+			if len(leaders) == most {
+				return
+			}
+			if p.Leader != s.deps.NodeID && live(im, p.Leader) && !slices.Contains(leaders, p.Leader) {
+				leaders = append(leaders, p.Leader)
+			}
+		}
 	}
 	if req.Topics == nil {
 		for t := range im.Topics() {
-			if led(t) {
-				return true
+			if add(t); len(leaders) == most {
+				break
 			}
 		}
-		return false
+		return leaders
 	}
-	return slices.ContainsFunc(req.Topics, func(q kmsg.MetadataRequestTopic) bool {
+	for _, q := range req.Topics {
 		if q.Topic != nil {
-			return led(im.Topic(*q.Topic))
+			add(im.Topic(*q.Topic))
+		} else {
+			add(im.TopicByID(q.TopicID))
 		}
-		return led(im.TopicByID(q.TopicID))
-	})
+	}
+	return leaders
 }
 
 // live reports whether a broker is registered and not fenced.

@@ -119,6 +119,20 @@ func (s *Server) preferredReplica(p *fetchPart, q *fetchQuery, hw, start int64) 
 	return near[int(p.index)%len(near)]
 }
 
+// leaderOpen reports whether it is about to be known who leads a partition that this node does not: the one that the metadata names seems
+// dead, or is this node, or this node was away and may not know of another one yet. That nobody leads is known.
+func (s *Server) leaderOpen(topic uuid.UUID, n int32) bool {
+	_, state := s.image().Partition(topic, n)
+	switch {
+	case state == nil || state.Leader == metadata.NoLeader:
+		return false
+	case state.Leader == s.deps.NodeID:
+		r := s.deps.Replicas.Get(topic, n)
+		return r != nil && !r.Leads()
+	}
+	return s.cutOff() || slices.Contains(s.deps.Cluster.Suspects(), state.Leader)
+}
+
 // currentLeader is who leads a partition, for a client that was told that this node does not, or that it names an old epoch. It is not
 // told of this node unless it leads in fact, nor of nobody: both would have it ask again for nothing.
 func (s *Server) currentLeader(topic uuid.UUID, n int32) (leader, epoch int32, known bool) {

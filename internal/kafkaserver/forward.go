@@ -23,6 +23,9 @@ type Cluster interface {
 	AwaitApplied(ctx context.Context, offset int64)
 	// Suspects are the nodes that seem to have died and that the controller has not fenced yet; nil for none.
 	Suspects() []int32
+	// Lost are those of the nodes that have certainly ended or cannot be reached, now: each is asked. It takes a round trip, and does not
+	// wait for one that is slow.
+	Lost(ctx context.Context, nodes []int32) []int32
 	// Isolated: this node has been without a controller for so long that others may lead what it led.
 	Isolated() bool
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,6 +44,7 @@ type trioNode struct {
 	deaf     atomic.Bool // its answers to forwarded requests are lost
 	isolated atomic.Bool
 	suspects atomic.Pointer[[]int32]
+	lost     atomic.Pointer[[]int32]
 	forwards atomic.Int64 // sent
 	served   atomic.Int64 // run here for others
 }
@@ -80,6 +82,18 @@ func (n *trioNode) Suspects() []int32 {
 		return *s
 	}
 	return nil
+}
+
+// Lost implements Cluster.
+func (n *trioNode) Lost(_ context.Context, nodes []int32) (lost []int32) {
+	if s := n.lost.Load(); s != nil {
+		for _, id := range nodes {
+			if slices.Contains(*s, id) {
+				lost = append(lost, id)
+			}
+		}
+	}
+	return lost
 }
 
 func (n *trioNode) Isolated() bool { return n.isolated.Load() }
@@ -447,6 +461,20 @@ func TestMetadataOfSuspectsAndIsolation(t *testing.T) {
 	if c.ask(12, metadataRequest(false, "t")); time.Since(start) > 500*time.Millisecond {
 		t.Errorf("a suspect that is fenced holds an answer back for %v", time.Since(start))
 	}
+	// A leader of whose end nobody has told this node, and that does not answer it.
+	tr.nodes[1].lost.Store(&[]int32{1})
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		_ = tr.nodes[0].ctl.FenceBroker(context.Background(), 1, tr.nodes[0].image().Broker(1).Epoch)
+	}()
+	start = time.Now()
+	if resp := c.ask(12, metadataRequest(false, "t")); leaderOf(resp, 1) != -1 || time.Since(start) > 800*time.Millisecond {
+		t.Errorf("a leader that is lost: %d after %v", leaderOf(resp, 1), time.Since(start))
+	}
+	if err := tr.nodes[0].ctl.UnfenceBroker(t.Context(), 1, tr.nodes[0].image().Broker(1).Epoch); err != nil {
+		t.Fatal(err)
+	}
+	tr.nodes[1].lost.Store(nil)
 	tr.nodes[1].isolated.Store(true)
 	if resp := c.ask(12, metadataRequest(false, "t")); leaderOf(resp, 2) != -1 || leaderOf(resp, 1) != 1 {
 		t.Errorf("isolated, it names as leader itself %d, another %d", leaderOf(resp, 2), leaderOf(resp, 1))

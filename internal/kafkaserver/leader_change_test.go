@@ -321,3 +321,73 @@ func TestMetadataOfOfflineReplicas(t *testing.T) {
 		t.Errorf("described without a leader: %+v", u)
 	}
 }
+
+// A node that was away knows only that it may not lead any more. It says so when it knows who does: a client that is told less asks for
+// the metadata at once, is told what the node knew before, and asks again seconds later.
+func TestANodeThatWasAwayAnswersWhenItKnows(t *testing.T) {
+	for _, ask := range []struct {
+		name string
+		do   func(tr *trio, c *client) (leader int32)
+	}{
+		{"produce", func(tr *trio, c *client) int32 {
+			e, h := tr.hintOf(c.ask(10, tr.nodes[1].produceAt(10, "t", -1)))
+			if e != kerr.NotLeaderForPartition.Code {
+				t.Errorf("produce: %s", code(e))
+			}
+			return h.leader
+		}},
+		{"metadata", func(_ *trio, c *client) int32 {
+			return c.ask(12, metadataRequest(false, "t")).(*kmsg.MetadataResponse).Topics[0].Partitions[0].Leader
+		}},
+	} {
+		tr := newTrio(t)
+		tr.topicOn("t", 2, 1)
+		away := tr.nodes[1]
+		away.isolated.Store(true)
+		away.deps.Replicas.SetIsolated(true)
+		const later = 200 * time.Millisecond
+		go func() {
+			time.Sleep(later)
+			tr.setLeader("t", 1, 1, 2)
+			away.isolated.Store(false)
+			away.deps.Replicas.SetIsolated(false)
+		}()
+		began := time.Now()
+		leader := ask.do(tr, tr.dial(2))
+		if took := time.Since(began); leader != 1 || took < later || took > suspectWait {
+			t.Errorf("%s: leader %d after %v", ask.name, leader, took)
+		}
+		// One that learns nothing answers in the end.
+		tr.setLeader("t", 2, 1, 2)
+		away.isolated.Store(true)
+		away.deps.Replicas.SetIsolated(true)
+		began = time.Now()
+		leader = ask.do(tr, tr.dial(2))
+		if took := time.Since(began); leader != -1 || took < suspectWait || took > 3*suspectWait {
+			t.Errorf("%s, and nothing is learnt: leader %d after %v", ask.name, leader, took)
+		}
+	}
+}
+
+// A client that the leader before has sent on may be quicker than the metadata: its record is taken as soon as this node knows that it leads.
+func TestProduceBeforeTheNews(t *testing.T) {
+	tr := newTrio(t)
+	tr.topicOn("t", 1, 2)
+	time.Sleep(newsLate + 50*time.Millisecond)
+	go func() {
+		time.Sleep(newsWithin / 3)
+		tr.setLeader("t", 2, 1, 2)
+	}()
+	if e, h := tr.hintOf(tr.dial(2).ask(10, tr.nodes[1].produceAt(10, "t", 1))); e != 0 {
+		t.Errorf("at the new leader: %s, %+v", code(e), h)
+	}
+	began := time.Now() // who is behind is told at once
+	e, h := tr.hintOf(tr.dial(1).ask(10, tr.nodes[0].produceAt(10, "t", 1)))
+	if took := time.Since(began); e != kerr.NotLeaderForPartition.Code || h.leader != 2 || took > newsWithin {
+		t.Errorf("at the old leader: %s, %+v after %v", code(e), h, took)
+	}
+	time.Sleep(newsLate + 50*time.Millisecond)
+	if e, h := tr.hintOf(tr.dial(1).ask(10, tr.nodes[0].produceAt(10, "t", 1))); e != kerr.NotLeaderForPartition.Code || h.leader != 2 {
+		t.Errorf("at a follower, and there is no news: %s, %+v", code(e), h)
+	}
+}

@@ -39,7 +39,11 @@ type broker struct {
 	ready    atomic.Bool
 	isolated atomic.Bool
 	heard    atomic.Int64 // when the newest heartbeat that was answered had been sent, on the clock of began
-	resumed  atomic.Int64 // when this process ran again after a pause, on that clock: what was heard before does not count
+	current  atomic.Int64 // the same of those whose answer's metadata this node shows
+	resumed  atomic.Int64 // when this process ran again after a pause or a time without a controller: what was shown before may be old
+	ran      atomic.Int64 // when run last looked, on that clock: long ago in a process that has not run
+	former   atomic.Int32 // the controller that heartbeats went to last, if it was another node
+	asked    questions
 	began    time.Time
 	kick     chan struct{} // bound 1: a heartbeat is wanted now
 	shown    chan struct{} // bound 1: the image has changed
@@ -51,13 +55,16 @@ type heartbeatAnswer struct {
 	Fenced bool `json:"fenced"`
 	// Unknown: another incarnation is registered, or none.
 	Unknown bool `json:"unknown,omitempty"`
+	// Offset is the metadata offset that the controller shows.
+	Offset int64 `json:"offset,omitempty"`
 }
 
 // newBroker connects a broker to the metadata log, before it runs, and to the mesh, which may run already.
 func newBroker(n *Node, groups *groupWatch) *broker {
 	b := &broker{n: n, groups: groups, began: time.Now(), kick: make(chan struct{}, 1), shown: make(chan struct{}, 1),
 		slots: make(chan struct{}, heartbeatsMost)}
-	b.sessions = controller.NewSessions(controller.SessionsOptions{Controller: n.controller, Ended: b.ended, HandOver: b.handOver, Logger: n.logger})
+	b.sessions = controller.NewSessions(controller.SessionsOptions{Controller: n.controller, Ended: b.ended, Former: b.former.Load, Silent: b.silent,
+		HandOver: b.handOver, Logger: n.logger})
 	n.meta.Subscribe(b.sessions.Follow)
 	n.meta.Subscribe(func(_, _ *metadata.Image, _ *metadata.Delta) { poke(b.shown) })
 	n.meta.SubscribeRole(b.sessions.Lead)
@@ -76,7 +83,8 @@ func poke(c chan struct{}) {
 
 // start begins to send heartbeats; the node is registered.
 func (b *broker) start() {
-	b.heard.Store(int64(time.Since(b.began)))
+	b.heard.Store(b.clock())
+	b.ran.Store(b.clock())
 	b.n.run("sessions", b.sessions.Run)
 	b.n.run("heartbeats", b.run)
 	b.n.run("applied", b.push)
@@ -112,14 +120,14 @@ func (b *broker) run(ctx context.Context) error {
 			b.slots <- struct{}{}
 		}
 	}()
-	ran := time.Now()
 	for {
-		if paused := time.Since(ran); paused > pausedFor {
+		now := b.clock()
+		if paused := time.Duration(now - b.ran.Load()); paused > pausedFor {
 			b.n.logger.Warn("this process was not running", "ms", paused.Milliseconds())
-			b.resumed.Store(int64(time.Since(b.began)))
+			b.resumed.Store(now)
 		}
-		ran = time.Now()
 		b.checkLease()
+		b.ran.Store(now) // after checkLease: Isolated is true all the time
 		select {
 		case b.slots <- struct{}{}:
 			go func() {
@@ -141,7 +149,7 @@ func (b *broker) run(ctx context.Context) error {
 func (b *broker) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
-	sent := time.Since(b.began)
+	sent := b.clock()
 	answer, err := b.tell(ctx)
 	switch {
 	case err != nil:
@@ -149,14 +157,25 @@ func (b *broker) beat(ctx context.Context) {
 	case answer.Unknown:
 		b.n.logger.Warn("heartbeat refused", "err", errNotRegistered)
 	default:
-		for {
-			last := b.heard.Load()
-			if int64(sent) <= last || b.heard.CompareAndSwap(last, int64(sent)) {
-				break
-			}
+		raise(&b.heard, sent)
+		if b.n.meta.WaitApplied(ctx, answer.Offset) == nil { // else a later one will show it
+			raise(&b.current, sent)
 		}
 		if b.isolated.Load() {
 			poke(b.kick) // lead again at once
+		}
+	}
+}
+
+// clock is the time since this broker was made, in nanoseconds.
+func (b *broker) clock() int64 { return int64(time.Since(b.began)) }
+
+// raise sets a time to a later one.
+func raise(at *atomic.Int64, to int64) {
+	for {
+		last := at.Load()
+		if to <= last || at.CompareAndSwap(last, to) {
+			return
 		}
 	}
 }
@@ -180,7 +199,8 @@ func (b *broker) tell(ctx context.Context) (heartbeatAnswer, error) {
 	if err != nil {
 		return heartbeatAnswer{}, fmt.Errorf("encode heartbeat: %w", err)
 	}
-	back, err := b.n.mesh.Call(ctx, st.Leader.NodeID, peer.MethodHeartbeat, payload)
+	b.former.Store(st.Leader.NodeID)
+	back, err := b.n.callController(ctx, st.Leader, peer.MethodHeartbeat, payload)
 	if err != nil {
 		return heartbeatAnswer{}, err
 	}
@@ -197,7 +217,7 @@ func (b *broker) take(ctx context.Context, h controller.Heartbeat) (heartbeatAns
 	if errors.Is(err, controller.ErrUnknownIncarnation) {
 		return heartbeatAnswer{Fenced: true, Unknown: true}, nil
 	}
-	return heartbeatAnswer{Fenced: fenced}, err
+	return heartbeatAnswer{Fenced: fenced, Offset: b.n.meta.Image().Offset()}, err
 }
 
 // handleHeartbeat takes a heartbeat of another node.
@@ -216,21 +236,27 @@ func (b *broker) handleHeartbeat(ctx context.Context, from *peer.Hello, payload 
 	return json.Marshal(answer)
 }
 
-// checkLease stops leading when no controller has answered for too long, and leads again when one has.
+// checkLease stops leading when no controller has answered for too long, and leads again when one has and this node shows what the
+// controller does: else it would lead on what others lead by now.
 func (b *broker) checkLease() {
-	heard := b.heard.Load()
-	silent := time.Since(b.began) - time.Duration(heard)
-	isolated := silent > isolatedAfter || heard < b.resumed.Load()
+	now := b.clock()
+	silent, isolated := time.Duration(now-b.heard.Load()), b.over(now)
 	if !b.isolated.CompareAndSwap(!isolated, isolated) {
 		return
 	}
 	if isolated {
+		raise(&b.resumed, now)
 		b.n.logger.Warn("no controller: this broker leads nothing", "silent_ms", silent.Milliseconds())
 	} else {
 		b.n.logger.Info("a controller answers: this broker leads again")
 	}
 	b.n.replicas.SetIsolated(isolated)
 	b.groups.refresh(b.n.meta.Image())
+}
+
+// over reports whether this broker may not go on to lead.
+func (b *broker) over(now int64) bool {
+	return time.Duration(now-b.heard.Load()) > isolatedAfter || b.current.Load() < b.resumed.Load()
 }
 
 // push tells the controller which metadata this node shows, whenever that changes: admin requests are answered when all show them.

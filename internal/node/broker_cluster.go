@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/kafkaserver"
 	"github.com/chronik-io/chronik/internal/peer"
@@ -25,8 +26,19 @@ func (b *broker) AwaitApplied(ctx context.Context, offset int64) {
 	b.sessions.AwaitApplied(ctx, offset)
 }
 
-// Isolated implements kafkaserver.Cluster.
-func (b *broker) Isolated() bool { return b.isolated.Load() }
+// Isolated implements kafkaserver.Cluster. A process that was paused is isolated before it has noticed.
+func (b *broker) Isolated() bool {
+	return b.isolated.Load() || time.Duration(b.clock()-b.ran.Load()) > pausedFor
+}
+
+// silent is for how long nothing has come from a node on the connections with it; 0 if there is none, as then nothing is known.
+func (b *broker) silent(node int32) time.Duration {
+	heardMs := b.n.mesh.Peer(node).HeardMs
+	if heardMs == 0 {
+		return 0
+	}
+	return max(0, time.Since(time.UnixMilli(heardMs)))
+}
 
 // Suspects implements kafkaserver.Cluster: the nodes that this one was connected to and has lost both ways.
 func (b *broker) Suspects() []int32 {

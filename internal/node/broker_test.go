@@ -17,6 +17,7 @@ import (
 	"github.com/chronik-io/chronik/internal/config"
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/metalog"
+	"github.com/chronik-io/chronik/internal/uuid"
 )
 
 // threeConfigs are the configurations of a cluster on free ports.
@@ -220,5 +221,88 @@ func TestAloneItLeadsNothing(t *testing.T) {
 	eventually(t, "the last node stops leading", isolatedAfter+3*time.Second, func() bool { return !leads() && n.broker.Isolated() })
 	if took := time.Since(begin); took < isolatedAfter-3*time.Second {
 		t.Errorf("it gave up after %v", took)
+	}
+}
+
+// A process that was paused does not lead before it shows what the controller does: by then others may lead.
+func TestLeaseAfterAPause(t *testing.T) {
+	b := &broker{began: time.Now().Add(-time.Minute)}
+	at := func(d time.Duration) int64 { return int64(d) }
+	b.heard.Store(at(50 * time.Second))
+	b.current.Store(at(50 * time.Second))
+	if b.over(at(50*time.Second + isolatedAfter - 1)) {
+		t.Error("a controller was heard in time")
+	}
+	if !b.over(at(50*time.Second + isolatedAfter + 1)) {
+		t.Error("no controller was heard for too long")
+	}
+	b.resumed.Store(at(55 * time.Second))
+	if !b.over(at(55 * time.Second)) {
+		t.Error("it was paused")
+	}
+	b.heard.Store(at(55*time.Second + 1))
+	if !b.over(at(55*time.Second + 2)) {
+		t.Error("a controller answers, and its metadata is not here yet")
+	}
+	b.current.Store(at(55*time.Second + 1))
+	if b.over(at(55*time.Second + 2)) {
+		t.Error("a controller answers and its metadata is here")
+	}
+	b.ran.Store(b.clock() - int64(pausedFor) - 1)
+	if !b.Isolated() {
+		t.Error("it has been paused and has not looked yet")
+	}
+	b.ran.Store(b.clock())
+	if b.Isolated() {
+		t.Error("it runs")
+	}
+}
+
+// The last node of a cluster has nobody to give its leaderships to, and stops at once; so does one whose controller is gone with it.
+func TestTheLastNodeStopsAtOnce(t *testing.T) {
+	nodes := startAll(t, threeConfigs(t)...)
+	create(t, nodes[0], "t", 3)
+	for i, n := range nodes {
+		began := time.Now()
+		stopNode(t, n)
+		if took := time.Since(began); took > 1500*time.Millisecond {
+			t.Errorf("the stop of node %d of 3 took %v", i+1, took)
+		}
+	}
+}
+
+func TestWhoIsNeeded(t *testing.T) {
+	b := metadata.NewBatch(metadata.Empty())
+	apply := func(offset int64, ev metadata.Event) {
+		t.Helper()
+		if err := b.Apply(offset, ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id := int32(1); id <= 3; id++ {
+		apply(int64(id), &metadata.BrokerRegistered{BrokerID: id, BrokerEpoch: int64(id), Incarnation: uuid.New(), DiskID: uuid.New()})
+	}
+	topic := uuid.New()
+	apply(4, &metadata.TopicCreated{Name: "t", TopicID: topic, Partitions: []metadata.PartitionState{{Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}, Leader: 1}},
+		Configs: map[string]string{"min.insync.replicas": "2"}})
+	for i, c := range []struct {
+		isr    []int32
+		event  metadata.Event
+		needed bool
+	}{
+		{[]int32{1, 2, 3}, nil, false},
+		{[]int32{1, 2}, nil, true}, // 3 is in service and comes
+		{[]int32{2, 3}, nil, false},
+		{[]int32{1, 2}, &metadata.BrokerFenced{BrokerID: 3, BrokerEpoch: 3}, false}, // nobody comes
+	} {
+		if c.event != nil {
+			apply(int64(20+i), c.event)
+		}
+		apply(int64(30+i), &metadata.UpdateIsr{Name: "t", TopicID: topic, ISR: c.isr, BrokerEpochs: make([]int64, len(c.isr)), PartitionEpoch: int32(i) + 1})
+		im, _ := b.Done()
+		if needed(im, 1) != c.needed {
+			t.Errorf("ISR %v, %T: needed is %v", c.isr, c.event, !c.needed)
+		}
+		b = metadata.NewBatch(im)
 	}
 }

@@ -54,6 +54,7 @@ func (n *Node) join() {
 	n.mesh.Handle(methodFoundPledge, settled.handlePledge)
 	n.mesh.Handle(peer.MethodRegister, n.handleRegister)
 	n.mesh.Handle(peer.MethodSuspect, n.handleSuspect)
+	n.mesh.Handle(peer.MethodAlive, handleAlive)
 	n.mesh.SetPeers(n.others(n.meta.Image()))
 	if founding {
 		n.mesh.Renew()

@@ -16,24 +16,38 @@ import (
 	"github.com/chronik-io/chronik/internal/peer"
 )
 
-// Raft's own detection takes a second. These shorten it where it is certain that the process that leads has ended: not silent, ended.
+// Raft's own detection takes one to two seconds, drawn by each voter, and until the last one is through nobody is elected. These shorten it
+// to what it is at least: at once where it is certain that the process that leads has ended, and little more than a second where a
+// majority has heard nothing of it on any connection.
 const (
 	watchEvery    = 100 * time.Millisecond
-	agreeWithin   = 50 * time.Millisecond  // a majority has to say so in this time
-	probeWithin   = 40 * time.Millisecond  // of it, for one's own answer
-	rankDelay     = 75 * time.Millisecond  // so that one of the survivors begins, and not all
-	electPatience = 600 * time.Millisecond // for an election that another one has begun, or is about to
-	electOnceIn   = 5 * time.Second        // elections begun here
-	stuckFor      = 5 * time.Second        // a leader that commits nothing for this long hands over
+	agreeWithin   = 50 * time.Millisecond   // a majority has to say so in this time
+	agreeSilent   = 150 * time.Millisecond  // the same for a leader that is silent: a hurry that loses the answer costs more
+	probeWithin   = 40 * time.Millisecond   // of it, for one's own answer
+	rankDelay     = 75 * time.Millisecond   // so that one of the survivors begins, and not all
+	electPatience = 600 * time.Millisecond  // for an election that another one has begun, or is about to
+	electOnceIn   = 5 * time.Second         // elections begun here
+	leaderSilence = 1200 * time.Millisecond // of the leader before an election; a follower hears something every 500 ms
+	silenceAgreed = time.Second             // as another voter has to have seen it
+	ownTickGap    = 200 * time.Millisecond  // between two looks: beyond it, the silence may be our own
+	stuckFor      = 5 * time.Second         // a leader that commits nothing for this long hands over
 	handOverEvery = 10 * time.Second
 	noNode        = -1
 )
 
-// suspicion names the process of which a voter wants to know whether it is gone.
+// suspicion names the process of which a voter wants to know whether it is gone, or silent.
 type suspicion struct {
-	Node  int32  `json:"node"`
-	Nonce uint64 `json:"nonce"`
+	Node   int32  `json:"node"`
+	Nonce  uint64 `json:"nonce"`
+	Silent bool   `json:"silent,omitempty"`
 }
+
+// What handleSuspect answers.
+const (
+	answerGone   = "gone"
+	answerSilent = "silent"
+	answerAlive  = "alive"
+)
 
 // onPeer wakes the watch when a process may have ended.
 func (n *Node) onPeer(e peer.Event) {
@@ -52,6 +66,8 @@ type leaderWatch struct {
 	term    uint64    // of the claim for which it was
 	yields  time.Time // since when an election is left to another node
 	yielded uint64    // the claim's term for which it is
+	looked  time.Time // the last look at the leader
+	awake   time.Time // since when this process has run without a gap
 	commit  int64     // as it was seen to move last
 	moved   time.Time
 	handed  time.Time
@@ -79,6 +95,7 @@ func (n *Node) watchLeader(ctx context.Context) error {
 // considerElection begins an election if the process that made the last claim is gone and a majority says so.
 func (w *leaderWatch) considerElection(ctx context.Context) {
 	n := w.n
+	w.look(time.Now())
 	claim := n.members.Claim()
 	if claim.Term == 0 {
 		w.considerFirst()
@@ -91,7 +108,12 @@ func (w *leaderWatch) considerElection(ctx context.Context) {
 		return // there is another one already
 	}
 	s := suspicion{Node: claim.NodeID, Nonce: claim.BootNonce}
-	if !n.processGone(s) || !n.agreed(ctx, s) {
+	if !n.processGone(s) {
+		if s.Silent = w.silent(time.Now(), n.broker.silent(s.Node)); !s.Silent {
+			return
+		}
+	}
+	if !n.agreed(ctx, s) {
 		return
 	}
 	select {
@@ -106,8 +128,21 @@ func (w *leaderWatch) considerElection(ctx context.Context) {
 		return // this is called again soon
 	}
 	w.began, w.term = time.Now(), claim.Term
-	n.logger.Info("leader is gone, starting an election", "node", claim.NodeID, "term", claim.Term)
+	n.logger.Info("leader is gone or silent, starting an election", "silent", s.Silent, "node", claim.NodeID, "term", claim.Term)
 	n.members.ElectNow()
+}
+
+// look notes that this process runs.
+func (w *leaderWatch) look(now time.Time) {
+	if now.Sub(w.looked) > ownTickGap {
+		w.awake = now
+	}
+	w.looked = now
+}
+
+// silent reports whether a leader of which nothing has come for so long is silent. What this process itself has slept does not count.
+func (w *leaderWatch) silent(now time.Time, heardNothing time.Duration) bool {
+	return min(heardNothing, now.Sub(w.awake)) >= leaderSilence
 }
 
 // yield reports whether the election is to be left to another node, which has asked for votes or is about to. Two elections at once cost
@@ -187,9 +222,14 @@ func (n *Node) processGone(s suspicion) bool {
 	return false
 }
 
-// agreed asks the other voters, and reports whether a majority with this node says that the process is gone.
+// agreed asks the other voters, and reports whether a majority with this node says that the process is gone, or silent if that is the
+// question.
 func (n *Node) agreed(ctx context.Context, s suspicion) bool {
-	ctx, cancel := context.WithTimeout(ctx, agreeWithin)
+	within := agreeWithin
+	if s.Silent {
+		within = agreeSilent
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	question, err := json.Marshal(s)
 	if err != nil {
@@ -208,7 +248,7 @@ func (n *Node) agreed(ctx context.Context, s suspicion) bool {
 		}
 		wg.Go(func() {
 			answer, err := n.mesh.Call(ctx, v.NodeID, peer.MethodSuspect, question)
-			if err == nil && string(answer) == "gone" {
+			if err == nil && (string(answer) == answerGone || s.Silent && string(answer) == answerSilent) {
 				mu.Lock()
 				yes++
 				mu.Unlock()
@@ -225,19 +265,27 @@ func (n *Node) handleSuspect(ctx context.Context, from *peer.Hello, payload []by
 	if err := json.Unmarshal(payload, &s); err != nil {
 		return nil, fmt.Errorf("read suspicion: %w", err)
 	}
-	if n.members == nil {
+	if n.members == nil || n.broker == nil {
 		return []byte("unknown"), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeWithin)
+	within := probeWithin
+	if s.Silent {
+		within /= 2
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for n.mesh.Probe(s.Node); ; {
 		if n.processGone(s) {
 			n.doubts.ask(s, from.Member.NodeID)
-			return []byte("gone"), nil
+			return []byte(answerGone), nil
 		}
 		select {
-		case <-ctx.Done():
-			return []byte("alive"), nil
+		case <-ctx.Done(): // having looked for a while: what has come meanwhile is read
+			if s.Silent && n.broker.silent(s.Node) >= silenceAgreed {
+				n.doubts.ask(s, from.Member.NodeID)
+				return []byte(answerSilent), nil
+			}
+			return []byte(answerAlive), nil
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

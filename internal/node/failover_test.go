@@ -42,3 +42,35 @@ func TestAnElectionIsLeftToTheOtherSurvivor(t *testing.T) {
 		t.Error("the next leader's end is another matter")
 	}
 }
+
+// A process that has slept finds everybody silent. Only what it has heard nothing of while it ran itself is silent.
+func TestSilenceOfALeaderIsNotItsOwn(t *testing.T) {
+	w := &leaderWatch{}
+	now := time.Now()
+	run := func(d time.Duration) {
+		for end := now.Add(d); now.Before(end); {
+			now = now.Add(watchEvery)
+			w.look(now)
+		}
+	}
+	run(time.Minute)
+	if w.silent(now, leaderSilence-time.Millisecond) {
+		t.Error("it was heard")
+	}
+	if !w.silent(now, leaderSilence) {
+		t.Error("nothing was heard, and this process has run")
+	}
+	now = now.Add(3 * time.Second)
+	w.look(now)
+	if w.silent(now, 3*time.Second) {
+		t.Error("this process has slept")
+	}
+	run(leaderSilence - watchEvery)
+	if w.silent(now, 5*time.Second) {
+		t.Error("it has not run for long enough since")
+	}
+	run(watchEvery)
+	if !w.silent(now, 5*time.Second) {
+		t.Error("it has run for long enough")
+	}
+}

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chronik-io/chronik/internal/controller"
+	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/metalog"
 	"github.com/chronik-io/chronik/internal/peer"
 )
@@ -56,7 +58,7 @@ func (n *Node) changeISR(ctx context.Context, changes []controller.IsrChange) ([
 	if err != nil {
 		return nil, fmt.Errorf("encode ISR changes: %w", err)
 	}
-	back, err := n.mesh.Call(ctx, st.Leader.NodeID, peer.MethodIsr, payload)
+	back, err := n.callController(ctx, st.Leader, peer.MethodIsr, payload)
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +98,13 @@ func (n *Node) handleIsr(ctx context.Context, from *peer.Hello, payload []byte) 
 }
 
 const (
+	// controllerLook is how often one who waits for the controller's answer looks whether it still is the controller.
+	controllerLook = 25 * time.Millisecond
 	// resignWithin bounds how long a node that stops tries to give its leaderships away.
-	resignWithin = 3 * time.Second
+	resignWithin = 2 * time.Second
+	// replacedWithin bounds how long it then waits for replicas that come back, where too few are in sync without it.
+	replacedWithin = time.Second
+	replacedLook   = 50 * time.Millisecond
 	// resignLinger is how long it then still answers, so that clients learn from it who leads now.
 	resignLinger = 200 * time.Millisecond
 )
@@ -105,30 +112,34 @@ const (
 // resign gives away what this node leads, partitions first, then the metadata log, so that clients do not notice that it stops. What
 // nobody else may lead stays. It never fails: whoever cannot resign is fenced like one that died.
 func (n *Node) resign(ctx context.Context) error {
-	if n.meta.Image().BrokerCount() < 2 {
+	if n.meta.Image().BrokerCount() < 2 || n.alone() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, resignWithin)
+	asking, cancel := context.WithTimeout(ctx, resignWithin)
 	defer cancel()
 	for {
-		err := n.resignOnce(ctx)
+		err := n.resignOnce(asking)
 		if err == nil {
 			break
 		}
 		select {
-		case <-ctx.Done():
+		case <-asking.Done():
 			n.logger.Warn("stops without having given its leaderships away", "err", err)
 			return nil
 		case <-n.changed:
 		case <-time.After(registerEvery):
 		}
+		if n.alone() {
+			return nil
+		}
 	}
-	for im := n.meta.Image(); ctx.Err() == nil; im = n.meta.Image() { // until this node knows who leads
+	for im := n.meta.Image(); asking.Err() == nil; im = n.meta.Image() { // until this node knows who leads
 		if self := im.Broker(n.id.NodeID); self == nil || self.Incarnation != n.incarnation || self.Stopping || self.Fenced {
 			break
 		}
-		_ = n.meta.WaitApplied(ctx, im.Offset()+1) // the next image, or the end of the time
+		_ = n.meta.WaitApplied(asking, im.Offset()+1) // the next image, or the end of the time
 	}
+	n.awaitReplacement(ctx)
 	if n.members.Leading() {
 		n.broker.handOver("this node stops")
 	}
@@ -137,6 +148,44 @@ func (n *Node) resign(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// alone reports whether no other node is connected: there is nobody to give anything to.
+func (n *Node) alone() bool {
+	return !slices.ContainsFunc(n.mesh.Peers(), func(p peer.PeerStatus) bool { return p.Out || p.In })
+}
+
+// awaitReplacement waits while this node is one of the few in-sync replicas of a partition and another one, in service, is about to be in
+// sync: one that stops right after another has come back would take the partition from its producers for the time between.
+func (n *Node) awaitReplacement(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, replacedWithin)
+	defer cancel()
+	for im := n.meta.Image(); needed(im, n.id.NodeID) && ctx.Err() == nil; im = n.meta.Image() {
+		look, done := context.WithTimeout(ctx, replacedLook)
+		_ = n.meta.WaitApplied(look, im.Offset()+1) // the next image, or another look
+		done()
+		if err := n.resignOnce(ctx); err != nil { // leaves the ISRs that have grown
+			n.logger.Debug("not resigned again", "err", err)
+		}
+	}
+}
+
+// needed reports whether a partition has too few in-sync replicas without a broker, and one in service that may still become one.
+func needed(im *metadata.Image, id int32) bool {
+	for t := range im.Topics() {
+		for _, p := range t.Partitions {
+			if !p.InISR(id) || len(p.ISR) > controller.MinISR(im, t.Name, len(p.Replicas)) {
+				continue
+			}
+			if slices.ContainsFunc(p.Replicas, func(other int32) bool {
+				b := im.Broker(other)
+				return other != id && !p.InISR(other) && b != nil && !b.Fenced && !b.Stopping
+			}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // resignOnce asks the controller, here or elsewhere.
@@ -153,8 +202,28 @@ func (n *Node) resignOnce(ctx context.Context) error {
 		return metalog.ErrNotController
 	}
 	payload := binary.BigEndian.AppendUint64(nil, uint64(self.Epoch))
-	_, err := n.mesh.Call(ctx, st.Leader.NodeID, peer.MethodResign, payload)
+	_, err := n.callController(ctx, st.Leader, peer.MethodResign, payload)
 	return err
+}
+
+// callController asks another node that leads the metadata log. It gives up when somebody else does: a process that is stopped answers
+// nothing, and what is asked of it would wait for the whole of its time.
+func (n *Node) callController(ctx context.Context, leader metadata.Voter, method peer.Method, payload []byte) ([]byte, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		t := time.NewTicker(controllerLook)
+		defer t.Stop()
+		for n.meta.Status().Leader == leader {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+		}
+		cancel()
+	}()
+	return n.mesh.Call(ctx, leader.NodeID, method, payload)
 }
 
 // handleResign takes another node's leaderships away, because it stops.

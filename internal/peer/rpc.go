@@ -19,6 +19,7 @@ const (
 	MethodHeartbeat Method = 1   // a broker to the controller: its session
 	MethodSuspect   Method = 2   // among voters: is the process that leads gone?
 	MethodIsr       Method = 3   // a leader of partitions to the controller: changes of ISRs
+	MethodAlive     Method = 4   // is the process there?
 	MethodOther     Method = 16  // and above: behind the heartbeats
 	MethodRegister  Method = 16  // a broker to the controller: an incarnation
 	MethodForward   Method = 17  // a client's request, to the controller

@@ -40,6 +40,7 @@ type Replica struct {
 
 	epoch       atomic.Int32 // leader epoch of the image
 	leader      atomic.Int32 // broker id, or metadata.NoLeader
+	since       atomic.Int64 // when this node learnt of epoch and leader, on the set's clock (ms)
 	leads       atomic.Bool  // this node leads in epoch
 	uncommitted atomic.Bool  // leader whose high watermark is below where its epoch began
 	links       atomic.Pointer[[]*link]
@@ -73,6 +74,11 @@ func (r *Replica) Leader() int32 { return r.leader.Load() }
 
 // Leads reports whether this node leads the partition.
 func (r *Replica) Leads() bool { return r.leads.Load() }
+
+// LeaderKnownFor is how long ago this node learnt who leads.
+func (r *Replica) LeaderKnownFor() time.Duration {
+	return time.Duration(r.set.since()-r.since.Load()) * time.Millisecond
+}
 
 // CheckLeader is nil if this node leads and the client's idea of the leader epoch (-1: none) is the same.
 func (r *Replica) CheckLeader(clientEpoch int32) error {
@@ -321,6 +327,9 @@ func (r *Replica) update(v *View, leads bool) (follows bool, err error) {
 	if changed {
 		r.leads.Store(false) // appends of the old epoch end here
 		lost, lostOwn = r.all.takeAll(), r.own.takeAll()
+	}
+	if newEpoch {
+		r.since.Store(r.set.since())
 	}
 	r.view = v
 	r.leader.Store(v.Leader)

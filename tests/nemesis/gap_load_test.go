@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,15 +14,17 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-io/chronik/internal/testcluster"
 )
 
 const (
-	gapPartitions = 12
-	gapReplicas   = 3
-	gapRest       = 10 * time.Millisecond // between an acknowledgement and the partition's next record
-	gapClientLog  = 64 << 10              // bytes of the client's own log that are kept
+	gapPartitions  = 12
+	gapReplicas    = 3
+	gapRest        = 10 * time.Millisecond   // between an acknowledgement and the partition's next record
+	gapMetadataAge = 5500 * time.Millisecond // franz-go's minimum age of metadata, and some
+	gapClientLog   = 64 << 10                // bytes of the client's own log that are kept
 )
 
 // gapLoad writes to every partition of a topic all the time, one record in flight in each, through one client with its default settings:
@@ -36,6 +39,7 @@ type gapLoad struct {
 	each   [gapPartitions]*Progress
 	failed atomic.Int64
 	log    *clientLog
+	asked  metadataAge
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -48,7 +52,7 @@ func newGapLoad(t *testing.T, addresses []string, topic string) *gapLoad {
 		l.each[p] = NewProgress()
 	}
 	var err error
-	l.kafka, err = kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.WithLogger(l.log))
+	l.kafka, err = kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.WithLogger(l.log), kgo.WithHooks(&l.asked))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +135,19 @@ func (l *gapLoad) settle(ctx context.Context) ([]int32, error) {
 	}
 }
 
+// awaitWhole waits until all replicas are in sync, as who restarts one node after the other does.
+func (l *gapLoad) awaitWhole(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for {
+		if _, whole, _, err := l.leaders(ctx); err == nil && whole {
+			return
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			t.Fatalf("not all replicas in sync: %v", err)
+		}
+	}
+}
+
 func (l *gapLoad) partitions() kadm.TopicsSet {
 	s := kadm.TopicsSet{}
 	for p := range l.each {
@@ -177,15 +194,42 @@ func (g gaps) String() string {
 		g.others.Milliseconds(), g.overall.Milliseconds())
 }
 
+// metadataAge knows when the client asked for metadata last. franz-go does not ask again for five seconds, whatever happens: what it felt
+// would be this, if the fault came sooner.
+type metadataAge struct{ at atomic.Int64 } // Unix milliseconds
+
+// OnBrokerE2E implements kgo.HookBrokerE2E.
+func (m *metadataAge) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, _ kgo.BrokerE2E) {
+	if key == int16(kmsg.Metadata) {
+		m.at.Store(time.Now().UnixMilli())
+	}
+}
+
+// awaitAge waits until metadata may be asked for at once.
+func (m *metadataAge) awaitAge(ctx context.Context) {
+	for time.Since(time.UnixMilli(m.at.Load())) < gapMetadataAge && sleep(ctx, 50*time.Millisecond) == nil {
+	}
+}
+
 // clientLog keeps the end of what the client says of itself, to explain a gap.
 type clientLog struct {
 	mu  sync.Mutex
 	buf []byte
 }
 
-func (c *clientLog) Level() kgo.LogLevel { return kgo.LogLevelInfo }
+// Level implements kgo.Logger. What was refused stands in lines of the lowest level, which cost time: they are for looking closer.
+func (c *clientLog) Level() kgo.LogLevel {
+	if os.Getenv("CHRONIK_GAP_VERBOSE") != "" {
+		return kgo.LogLevelDebug
+	}
+	return kgo.LogLevelInfo
+}
 
-func (c *clientLog) Log(_ kgo.LogLevel, msg string, keyvals ...any) {
+// Log implements kgo.Logger.
+func (c *clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	if level == kgo.LogLevelDebug && !strings.Contains(fmt.Sprint(keyvals...), "retrying") {
+		return
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "time=%s %s", time.Now().Format(time.RFC3339Nano), msg)
 	for i := 0; i+1 < len(keyvals); i += 2 {

@@ -22,6 +22,7 @@ type gapFault struct {
 	damage  Damage
 	hold    time.Duration
 	rolling bool
+	hasty   bool // the next node is stopped as soon as the one before says that it is ready
 }
 
 var gapFaults = []gapFault{
@@ -32,11 +33,12 @@ var gapFaults = []gapFault{
 	{name: "term-broker", aim: 100 * time.Millisecond, target: Follower, damage: Terminate, hold: time.Second},
 	{name: "term-controller", aim: 100 * time.Millisecond, target: Controller, damage: Terminate, hold: time.Second},
 	{name: "rolling", aim: 100 * time.Millisecond, damage: Terminate, rolling: true},
+	{name: "rolling-hasty", aim: 500 * time.Millisecond, damage: Terminate, rolling: true, hasty: true},
 }
 
 const (
-	gapSteady   = 5500 * time.Millisecond // more than the age below which franz-go does not ask for metadata again
-	gapMeasured = time.Second             // after all partitions are written again
+	gapSteady   = time.Second // all is well for this long before a fault
+	gapMeasured = time.Second // after all partitions are written again
 	gapWithin   = 60 * time.Second
 )
 
@@ -114,6 +116,7 @@ func oneGap(t *testing.T, c *testcluster.Cluster, o *Observer, l *gapLoad, f *ga
 		t.Fatal(err)
 	}
 	_ = sleep(ctx, gapSteady+time.Duration(rand.Int64N(int64(300*time.Millisecond))))
+	l.asked.awaitAge(ctx)
 	controller := o.Controller(ctx)
 	if controller < 0 {
 		t.Fatal("no controller after a time of rest")
@@ -128,7 +131,10 @@ func oneGap(t *testing.T, c *testcluster.Cluster, o *Observer, l *gapLoad, f *ga
 	before := l.gaps(time.Now().Add(-time.Second), time.Now(), nil, leaders)
 	at := time.Now()
 	var victims []int32
-	for _, n := range nodes {
+	for i, n := range nodes {
+		if i > 0 && !f.hasty {
+			l.awaitWhole(ctx, t)
+		}
 		victims = append(victims, int32(n+1))
 		gapDamage(ctx, t, c.Nodes[n], f)
 	}

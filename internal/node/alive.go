@@ -1,0 +1,78 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/chronik-io/chronik/internal/peer"
+)
+
+// aliveWithin bounds how long a node may take to say that it is there. One that takes longer is slow, not dead: nothing is known of it.
+const aliveWithin = 250 * time.Millisecond
+
+// questions are those that ask other nodes whether they are there. Many clients ask for metadata at once when a broker dies: they share an
+// answer. It belongs to all goroutines.
+type questions struct {
+	mu   sync.Mutex // guards open
+	open map[int32]*question
+}
+
+type question struct {
+	done chan struct{} // closed when it is answered, or will not be
+	lost bool
+}
+
+// lost reports whether the connection to a node is gone, or ends while the node is asked: its process has ended, or cannot be reached.
+func (q *questions) lost(ctx context.Context, mesh *peer.Mesh, node int32) bool {
+	q.mu.Lock()
+	x := q.open[node]
+	if x == nil {
+		if q.open == nil {
+			q.open = map[int32]*question{}
+		}
+		x = &question{done: make(chan struct{})}
+		q.open[node] = x
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), aliveWithin)
+			defer cancel()
+			_, err := mesh.Call(ctx, node, peer.MethodAlive, nil)
+			x.lost = ctx.Err() == nil && (errors.Is(err, peer.ErrUnreachable) || errors.Is(err, peer.ErrUnknown))
+			q.mu.Lock()
+			delete(q.open, node)
+			q.mu.Unlock()
+			close(x.done)
+		}()
+	}
+	q.mu.Unlock()
+	select {
+	case <-x.done:
+		return x.lost
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Lost implements kafkaserver.Cluster. A client may know of the end of a broker's process before this node does: the kernel closes one
+// connection after the other.
+func (b *broker) Lost(ctx context.Context, nodes []int32) []int32 {
+	gone := make([]bool, len(nodes))
+	var wg sync.WaitGroup
+	for i, id := range nodes {
+		if id != b.n.id.NodeID {
+			wg.Go(func() { gone[i] = b.asked.lost(ctx, b.n.mesh, id) })
+		}
+	}
+	wg.Wait()
+	var lost []int32
+	for i, id := range nodes {
+		if gone[i] {
+			lost = append(lost, id)
+		}
+	}
+	return lost
+}
+
+// handleAlive says that this process is there.
+func handleAlive(context.Context, *peer.Hello, []byte) ([]byte, error) { return nil, nil }
