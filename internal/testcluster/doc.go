@@ -9,5 +9,6 @@
 //
 // Concurrency: a Server belongs to one goroutine, but Kill may be called from any.
 //
-// Files: server.go (one process), cluster.go (several that found a cluster), ledger.go (what was acknowledged, and whether it is all there), offsets.go.
+// Files: server.go (one process), cluster.go (several that found a cluster), network.go (a proxy between them that cuts, delays and resets),
+// owner.go (whose connection it is), ledger.go (what was acknowledged, and whether it is all there), offsets.go.
 package testcluster

@@ -56,3 +56,23 @@ func TestLedgerSeesARecordChange(t *testing.T) {
 		t.Error("another value at the same offset was not noticed")
 	}
 }
+
+// Copies of a writer that is not idempotent are counted apart; what it was told must be there all the same, and first copies in order.
+func TestLedgerLetsSomeRepeat(t *testing.T) {
+	l := NewLedger()
+	l.MayRepeat = func(writer string) bool { return writer == "w/1" }
+	repeated := []*kgo.Record{record(1, 0, 0), record(1, 1, 1), record(1, 2, 0), record(1, 3, 1), record(1, 4, 2)}
+	l.Ack(repeated[2]) // the second copy was acknowledged
+	if v := l.Check(repeated); !v.OK() || v.Repeated != 2 {
+		t.Errorf("repeated: %v %v", v, v.Examples)
+	}
+	if v := l.Check([]*kgo.Record{repeated[0], repeated[1]}); v.OK() || v.Moved != 1 {
+		t.Errorf("the acknowledged copy is not there: %v", v)
+	}
+	if v := l.Check([]*kgo.Record{record(1, 0, 1), record(1, 1, 0)}); v.OK() || v.Reordered != 1 {
+		t.Errorf("reordered: %v", v)
+	}
+	if v := l.Check(append(repeated, record(0, 0, 0), record(0, 1, 0))); v.OK() || v.Duplicated != 1 {
+		t.Errorf("an idempotent one repeats: %v", v)
+	}
+}

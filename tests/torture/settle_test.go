@@ -105,10 +105,10 @@ func (r *run) compare(ends map[partition.ID]int64) {
 		stores = append(stores, store)
 	}
 	for id, end := range ends {
-		r.compareLog(id, end, stores)
+		r.note(compareLog(id, end, stores))
 	}
+	r.compareRest(ends, stores)
 	for i, s := range stores {
-		r.compareRest(ends, s, stores)
 		if err := s.Close(); err != nil {
 			t.Errorf("close the directory of node %d: %v", i+1, err)
 		}
@@ -122,39 +122,48 @@ func (r *run) compare(ends map[partition.ID]int64) {
 	}
 }
 
-// compareLog compares the replicas of one partition, of which everything below end is committed.
-func (r *run) compareLog(id partition.ID, end int64, stores []*partition.Store) {
-	var sum uint32
-	var batches int
-	for i, s := range stores {
-		log := s.Get(id)
-		if log == nil {
-			r.divergent("node %d has no log of %s", i+1, id)
-			continue
-		}
-		if log.Start() != 0 || log.End() < end {
-			r.divergent("node %d: log of %s is %d to %d, committed to %d", i+1, id, log.Start(), log.End(), end)
-			continue
-		}
-		crc, n, err := log.Checksum(0, end)
-		if err != nil {
-			r.divergent("node %d: %v", i+1, err)
-			continue
-		}
-		if i > 0 && (crc != sum || n != batches) {
-			r.divergent("node %d: log of %s below %d: checksum %08x of %d batches, %08x of %d on the node before", i+1, id, end, crc, n, sum, batches)
-		}
-		sum, batches = crc, n
-		r.compared += int64(n)
+// note counts and reports what a comparison has found.
+func (r *run) note(batches int, differences []string) {
+	r.compared += int64(batches)
+	r.diverged += len(differences)
+	for _, d := range differences {
+		r.t.Errorf("replicas differ: %s", d)
 	}
 }
 
-// compareRest compares logs of which no committed end is known (of groups): up to the shortest of them.
-func (r *run) compareRest(ends map[partition.ID]int64, s *partition.Store, stores []*partition.Store) {
-	if s != stores[0] {
-		return
+// compareLog compares the replicas of one partition, of which everything below end is committed. It tells how many batches it has compared,
+// and what differs.
+func compareLog(id partition.ID, end int64, stores []*partition.Store) (compared int, differences []string) {
+	differ := func(format string, args ...any) { differences = append(differences, fmt.Sprintf(format, args...)) }
+	first, sum, batches := -1, uint32(0), 0
+	for i, s := range stores {
+		log := s.Get(id)
+		if log == nil {
+			differ("node %d has no log of %s", i+1, id)
+			continue
+		}
+		if log.Start() != 0 || log.End() < end {
+			differ("node %d: log of %s is %d to %d, committed to %d", i+1, id, log.Start(), log.End(), end)
+			continue
+		}
+		crc, n, err := log.Checksum(0, end)
+		switch {
+		case err != nil:
+			differ("node %d: %v", i+1, err)
+			continue
+		case first < 0:
+			first, sum, batches = i, crc, n
+		case crc != sum || n != batches:
+			differ("node %d: log of %s below %d: checksum %08x of %d batches, %08x of %d on node %d", i+1, id, end, crc, n, sum, batches, first+1)
+		}
+		compared += n
 	}
-	for _, log := range s.All() {
+	return compared, differences
+}
+
+// compareRest compares logs of which no committed end is known (of groups): up to the shortest of them.
+func (r *run) compareRest(ends map[partition.ID]int64, stores []*partition.Store) {
+	for _, log := range stores[0].All() {
 		if _, known := ends[log.ID()]; known || log.End() == 0 {
 			continue
 		}
@@ -164,13 +173,8 @@ func (r *run) compareRest(ends map[partition.ID]int64, s *partition.Store, store
 				end = min(end, other.End())
 			}
 		}
-		r.compareLog(log.ID(), end, stores)
+		r.note(compareLog(log.ID(), end, stores))
 	}
-}
-
-func (r *run) divergent(format string, args ...any) {
-	r.diverged++
-	r.t.Errorf("replicas differ: "+format, args...)
 }
 
 func (r *run) metadata(ctx context.Context, node int) (*kmsg.MetadataResponse, error) {
