@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/partition"
 	"github.com/chronik-io/chronik/internal/recordbatch"
