@@ -45,6 +45,9 @@ func TestCoordinatorThatSeemsDead(t *testing.T) {
 func TestProducerIDsWithoutController(t *testing.T) {
 	tr := newTrio(t)
 	s := tr.nodes[1]
+	for s.image().Broker(s.id) == nil {
+		time.Sleep(time.Millisecond)
+	}
 	s.off.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)

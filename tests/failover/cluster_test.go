@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strconv"
 	"testing"
@@ -150,19 +151,26 @@ func (c *rig) partitions(ctx context.Context, topic string) kadm.PartitionDetail
 // whole waits until all nodes are in sync everywhere.
 func (c *rig) whole(t *testing.T, topics ...string) {
 	t.Helper()
+	var missing []string
+	defer func() {
+		if t.Failed() && len(missing) > 0 {
+			t.Logf("not in sync: %v", missing)
+		}
+	}()
 	until(t, "all replicas are in sync", func(ctx context.Context) bool {
+		missing = nil
 		for _, topic := range topics {
 			parts := c.partitions(ctx, topic)
 			for _, p := range parts {
 				if len(p.ISR) != nodes || p.Leader < 0 {
-					return false
+					missing = append(missing, fmt.Sprintf("%s-%d: leader %d in epoch %d, in sync %v", topic, p.Partition, p.Leader, p.LeaderEpoch, p.ISR))
 				}
 			}
 			if len(parts) == 0 {
-				return false
+				missing = append(missing, topic+" is not told")
 			}
 		}
-		return true
+		return len(missing) == 0
 	})
 }
 

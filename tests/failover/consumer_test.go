@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,7 @@ type member struct {
 	name    string
 	kafka   *kgo.Client
 	offsets *Offsets
+	log     clientLog
 
 	assigned, lost, commits atomic.Int64 // callbacks with partitions, and commits that were acknowledged
 	ctx                     context.Context
@@ -42,7 +44,7 @@ type member struct {
 func (c *rig) join(t *testing.T, name, topic, instance string, offsets *Offsets) *member {
 	t.Helper()
 	m := &member{name: name, offsets: offsets, done: make(chan struct{}), lastSeen: time.Now()}
-	opts := []kgo.Opt{kgo.ConsumeTopics(topic), kgo.ConsumerGroup(offsets.group), kgo.DisableAutoCommit(), kgo.SessionTimeout(sessionTime),
+	opts := []kgo.Opt{kgo.WithLogger(kgo.BasicLogger(&m.log, kgo.LogLevelDebug, nil)), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(offsets.group), kgo.DisableAutoCommit(), kgo.SessionTimeout(sessionTime),
 		kgo.HeartbeatInterval(beat), kgo.RebalanceTimeout(sessionTime), kgo.FetchMaxWait(100 * time.Millisecond), kgo.ClientID(name),
 		kgo.Balancers(kgo.RangeBalancer()),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { m.assigned.Add(int64(len(p))) }),
@@ -54,8 +56,43 @@ func (c *rig) join(t *testing.T, name, topic, instance string, offsets *Offsets)
 	m.kafka = c.client(t, opts...)
 	m.ctx, m.cancel = context.WithCancel(t.Context())
 	go m.run(t)
-	t.Cleanup(m.stop)
+	t.Cleanup(func() {
+		m.stop()
+		if t.Failed() {
+			t.Logf("what the client of %s says:\n%s", name, m.log.String())
+		}
+	})
 	return m
+}
+
+// clientLog keeps what a client says about its group and what it tries again.
+type clientLog struct {
+	mu    sync.Mutex // guards the rest
+	lines []string
+}
+
+// Write implements io.Writer; it is given a line at a time.
+func (l *clientLog) Write(b []byte) (int, error) {
+	line := string(b)
+	for _, about := range []string{"heartbeat errored", "rejoin", "retrying request", "joined", "session", "leaving", "error"} {
+		if strings.Contains(line, about) && !strings.Contains(line, "err: <nil>") {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if len(l.lines) >= 500 {
+				l.lines = slices.Delete(l.lines, 0, 100)
+			}
+			l.lines = append(l.lines, time.Now().Format("15:04:05.000 ")+line)
+			break
+		}
+	}
+	return len(b), nil
+}
+
+// String returns what was kept.
+func (l *clientLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "")
 }
 
 func (m *member) run(t *testing.T) {

@@ -42,7 +42,7 @@ func coordinatorKilled(t *testing.T, c *rig) {
 		}
 		time.Sleep(3 * beat) // heartbeats reach the new one
 		if after := identities(members); !slices.Equal(before, after) {
-			t.Errorf("the group was %v, is %v", before, after)
+			t.Fatalf("the group was %v, is %v", before, after)
 		}
 		c.restart(t, victim)
 	}
