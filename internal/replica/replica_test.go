@@ -408,3 +408,61 @@ func TestIsolationEndsLeading(t *testing.T) {
 		t.Errorf("append after that: offset %d, %v", base, err)
 	}
 }
+
+// Whoever waits for the high watermark, to load what is below it, waits through a time with too few replicas in sync, and not beyond the
+// leadership.
+func TestAwaitHighWatermarkOutlastsTheISR(t *testing.T) {
+	n := newNetwork(t, 3)
+	id := n.topic("t", 7, 1, 2, 3)
+	r := n.replica(1, id)
+	n.until("node 1 leads", r.Leads)
+	n.stop(2)
+	n.stop(3)
+	n.produce(r, "a", false)
+	epoch := r.LeaderEpoch()
+	wait := func(end int64) chan error {
+		done := make(chan error, 1)
+		go func() { done <- r.AwaitHighWatermark(context.Background(), epoch, end) }()
+		return done
+	}
+	reached := wait(1)
+	n.until("the ISR is node 1 alone", func() bool { return len(n.isr("t")) == 1 })
+	select {
+	case err := <-reached:
+		t.Fatalf("the wait ended with one of two replicas in sync: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	n.start(2)
+	if err := ended(t, reached); err != nil {
+		t.Errorf("with two replicas in sync: %v", err)
+	}
+	lost := wait(100)
+	n.lead("t", 2, 1, 2)
+	if err := ended(t, lost); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("when another node leads: %v", err)
+	}
+}
+
+// Whoever has to know who leads is told when replicas that were offline have been tried again: no new image comes of it.
+func TestRetriedIsTold(t *testing.T) {
+	c := newCluster(t)
+	told := 0
+	c.set.o.Retried = func() { // after the lock is gone, with what it looks at up to date
+		if c.set.applying.TryLock() {
+			c.set.applying.Unlock()
+			told++
+		}
+	}
+	c.set.retryOffline()
+	if told != 0 {
+		t.Errorf("told %d times though nothing was offline", told)
+	}
+	c.set.applying.Lock()
+	c.set.offline = true // a log could not be created
+	c.set.applying.Unlock()
+	c.set.retryOffline()
+	c.set.retryOffline()
+	if told != 1 {
+		t.Errorf("told %d times, tried once", told)
+	}
+}

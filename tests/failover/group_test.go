@@ -2,7 +2,6 @@ package failover
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -40,10 +39,7 @@ func coordinatorKilled(t *testing.T, c *rig) {
 		if next := c.coordinator(t, offsets.group); next == victim {
 			t.Errorf("node %d is dead and said to be the coordinator", victim)
 		}
-		time.Sleep(3 * beat) // heartbeats reach the new one
-		if after := identities(members); !slices.Equal(before, after) {
-			t.Fatalf("the group was %v, is %v", before, after)
-		}
+		before = undisturbed(t, before, members)
 		c.restart(t, victim)
 	}
 	stop()
@@ -78,10 +74,7 @@ func killedInRebalance(t *testing.T, c *rig) {
 	second := c.coordinator(t, offsets.group)
 	c.kill(second)
 	committing(t, 3, members...)
-	time.Sleep(3 * beat)
-	if after := identities(members); !slices.Equal(before, after) {
-		t.Errorf("the group was %v, is %v", before, after)
-	}
+	undisturbed(t, before, members)
 	c.restart(t, second)
 	stop()
 	w.check(t, c, topic, parts)
@@ -111,10 +104,7 @@ func allKilled(t *testing.T, c *rig) {
 		}
 	}
 	committing(t, 3, members...)
-	time.Sleep(3 * beat)
-	if after := identities(members); !slices.Equal(before, after) {
-		t.Errorf("the group was %v, is %v", before, after)
-	}
+	undisturbed(t, before, members)
 	stop()
 	w.check(t, c, topic, parts)
 }
