@@ -15,7 +15,7 @@ KILLS    ?= 50
 FAULTS   ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover gap torture bench completions
+.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover moves gap torture bench completions
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ nemesis: ## three processes killed and stopped under metadata changes: ROUNDS=n,
 
 failover: ## time without an acknowledged change when the controller is killed: KILLS=n
 	CHRONIK_NEMESIS_KILLS=$(KILLS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestFailover'
+
+moves: ## coordinators of groups and leaders of idempotent producers' partitions killed: KILLS=n in each part
+	CHRONIK_FAILOVER_KILLS=$(KILLS) $(GO) test ./tests/failover -count=1 -timeout 0 -v
 
 torture: ## three processes, their network and disks damaged under checked load: FAULTS=n or DURATION=10m, SEED=n
 	$(if $(DURATION),CHRONIK_TORTURE_TIME=$(DURATION),CHRONIK_TORTURE_FAULTS=$(FAULTS)) $(if $(SEED),CHRONIK_SEED=$(SEED)) \
