@@ -52,10 +52,8 @@ func (o *Offsets) Look(ctx context.Context, kafka *kadm.Client) error {
 	if err != nil {
 		return err
 	}
-	for at := range before {
-		if r, ok := found.Lookup(at.topic, at.partition); ok && r.Err != nil {
-			return r.Err
-		}
+	if err := found.Error(); err != nil { // also of topics whose ids the client could not give their names: they have none then
+		return err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,7 +62,7 @@ func (o *Offsets) Look(ctx context.Context, kafka *kadm.Client) error {
 		got, ok := found.Lookup(at.topic, at.partition)
 		switch {
 		case !ok || got.At < 0:
-			o.wrong = append(o.wrong, fmt.Errorf("%s-%d: acknowledged %d, and nothing is found", at.topic, at.partition, want))
+			o.wrong = append(o.wrong, fmt.Errorf("%s-%d: acknowledged %d, and nothing is found in %v", at.topic, at.partition, want, found))
 		case got.At < want:
 			o.wrong = append(o.wrong, fmt.Errorf("%s-%d: acknowledged %d, found %d", at.topic, at.partition, want, got.At))
 		}
