@@ -54,7 +54,7 @@ conformance-cluster: ## the same with a cluster of three, as Kafka's was
 	tests/conformance/run.sh 3
 
 sim: ## the simulator: SEEDS=n
-	CHRONIK_SEEDS=$(SEEDS) $(GO) test ./internal/sim -count=1 -timeout 0 -v -run 'TestSeeds|TestScorecard'
+	CHRONIK_SEEDS=$(SEEDS) $(GO) test ./internal/sim -count=1 -timeout 0 -v -run 'TestSeeds|TestScorecard|TestPlaneSeeds|TestEndToEndSeeds|TestPlaneScorecard'
 
 nemesis: ## three processes killed and stopped under metadata changes: ROUNDS=n, CHRONIK_SEED=n
 	CHRONIK_NEMESIS_ROUNDS=$(ROUNDS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestMetadataUnderFaults'

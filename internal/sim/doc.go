@@ -33,4 +33,25 @@
 //	check.go    the invariants
 //	liveness.go the end of a run: faults stop, and the log must go on
 //	bugs.go     the scorecard
+//
+// # The data plane
+//
+// A plane is a second world: machines with replicas of one or two partitions, driven by the cores of package replica, and the real
+// controller.Controller deciding on images. Around the cores it does what that package does with goroutines and streams: frames with
+// sequences, cumulative acks, refusals, readiness, connections whose ends learn apart that they are broken, a WAL with one commit being
+// written. Metadata is one history that machines see with delay (TestPlaneSeeds), or the log of a World under its own faults, with
+// deposed controllers that go on deciding (TestEndToEndSeeds). Replay: CHRONIK_SEED=n go test ./internal/sim -run '^TestPlaneSeeds$' -v.
+//
+//	plane.go          machines, the weights of a seed, crashes, wipes, lost commits
+//	plane_events.go   the scheduler
+//	plane_log.go      the WAL and the logs of a machine
+//	plane_replica.go  roles, pushes taken, high watermarks
+//	plane_stream.go   streams: frames, acks, refusals, readiness
+//	plane_produce.go  clients
+//	plane_meta.go     the history of metadata, and the controllers' log
+//	plane_control.go  registration, fencing, ISR proposals, elections
+//	plane_full.go     the metadata log of a World in the place of the history
+//	plane_check.go    the invariants
+//	plane_live.go     the end of a run
+//	plane_bugs.go     the scorecard
 package sim

@@ -303,7 +303,7 @@ func (w *plane) loseLast(m *machine) {
 	}
 	for _, p := range lost {
 		w.trace("node %d has lost the last commit of partition %d; its log ends at %d", m.id, p, m.wal.disk[p].End())
-		w.checks[p].tainted[m.id] = true
+		w.checks[p].tainted[m.id] = m.nonce
 		if v := w.history.view(w.history.head(), p); v != nil && v.Leader == m.id {
 			w.excused = true // the leader itself: nobody can say that it lacks anything
 		}

@@ -16,7 +16,7 @@ type pchecker struct {
 	settled   int32              // epoch of the last one whose leader has begun
 	deleted   int64              // the log start that any leader ever had
 	values    map[uint64]int64   // committed values and their offsets
-	tainted   map[int32]bool     // nodes whose disk lost what it had said was durable, and which are in ISR or ELR since
+	tainted   map[int32]uint64   // nodes whose disk lost what it had said was durable, with the nonce then; until they leave ISR and ELR
 }
 
 type commitRec struct {
@@ -33,7 +33,12 @@ type ackedEnd struct {
 }
 
 func newPchecker() *pchecker {
-	return &pchecker{records: map[epochStart]uint64{}, acked: map[int32]ackedEnd{}, begun: map[int32]int32{}, values: map[uint64]int64{}, tainted: map[int32]bool{}}
+	return &pchecker{records: map[epochStart]uint64{}, acked: map[int32]ackedEnd{}, begun: map[int32]int32{}, values: map[uint64]int64{}, tainted: map[int32]uint64{}}
+}
+
+func (c *pchecker) isTainted(id int32) bool {
+	_, ok := c.tainted[id]
+	return ok
 }
 
 // checkAppend holds that an epoch has one record at an offset, wherever it is.
@@ -148,7 +153,7 @@ func (w *plane) checkInSync(r *preplica, from, to int64) {
 	}
 	for _, id := range members {
 		m := w.machines[id]
-		if m.wiped || w.checks[r.p].tainted[id] || m.replaced && !now.InISR(id) {
+		if m.wiped || w.checks[r.p].isTainted(id) || m.replaced && !now.InISR(id) {
 			continue
 		}
 		d := &m.wal.disk[r.p]
@@ -190,7 +195,7 @@ func (w *plane) checkFollowerMark(r *preplica) {
 func (w *plane) checkAck(r *preplica, x *stream, epoch int32, end int64) {
 	c := w.checks[r.p]
 	m := x.to
-	if epoch != r.leading.Epoch() || m.wiped || c.tainted[m.id] || m.replaced && m.nonce != x.toNonce {
+	if epoch != r.leading.Epoch() || m.wiped || c.isTainted(m.id) || m.replaced && m.nonce != x.toNonce {
 		return
 	}
 	before := c.acked[m.id]

@@ -86,9 +86,10 @@ func (w *plane) checkVersion(n int, old, v *replica.View) {
 		w.noteElection(n, c, old, v)
 	}
 	w.countISR(old, v)
-	for id := range c.tainted {
-		if !slices.Contains(v.ISR, id) && !slices.Contains(v.ELR, id) {
-			delete(c.tainted, id) // it comes back only when it has caught up
+	for i := range v.Members {
+		m := &v.Members[i]
+		if nonce, ok := c.tainted[m.ID]; ok && m.Nonce > nonce && !slices.Contains(v.ISR, m.ID) && !slices.Contains(v.ELR, m.ID) {
+			delete(c.tainted, m.ID) // this incarnation comes into the ISR only when it has caught up
 		}
 	}
 }
@@ -100,7 +101,7 @@ func (w *plane) noteElection(n int, c *pchecker, old, v *replica.View) {
 		w.Some.Unclean++
 		c.unclean = v.UncleanEpoch
 		clear(c.tainted)
-	case c.tainted[v.Leader]:
+	case c.isTainted(v.Leader):
 		w.excused = true // it has lost what it said was durable, and nobody could know yet
 		w.Some.Excused++
 	case slices.Contains(old.ELR, v.Leader):
