@@ -112,7 +112,7 @@ func (l *load) start() {
 // producer counts what it sends, and tells the ledger what comes back.
 func (l *load) producer(o ...kgo.Opt) *kgo.Client {
 	return l.client(append([]kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.UnknownTopicRetries(-1), kgo.StopProducerOnDataLossDetected()}, o...)...)
+		kgo.UnknownTopicRetries(-1), kgo.StopProducerOnDataLossDetected(), kgo.AlwaysRetryEOF()}, o...)...)
 }
 
 func (l *load) produce(c *kgo.Client, ledger *testcluster.Ledger, r *kgo.Record, then func()) {

@@ -23,6 +23,7 @@ const (
 	defaultFaults = 6
 	settleEvery   = 20 // faults
 	ackWithin     = 90 * time.Second
+	slow          = 12 * time.Second // a recovery that takes longer is described in the log
 	afterRecovery = 300 * time.Millisecond // in which a gap still counts for the fault
 )
 
@@ -125,7 +126,13 @@ func (r *run) round(ctx context.Context, f Fault) {
 	defer cancel()
 	last := out.Healing
 	for p, acks := range r.load.acks {
-		at, err := acks.AwaitAsked(within, out.Healing)
+		early, done := context.WithTimeout(within, slow)
+		at, err := acks.AwaitAsked(early, out.Healing)
+		done()
+		if err != nil {
+			t.Logf("fault %d, %s of %v, held %v: %s-%d does not acknowledge yet\n%s", r.faults, f.Kind(), victims(out), f.Hold, topic, p, r.state())
+			at, err = acks.AwaitAsked(within, out.Healing)
+		}
 		if err != nil {
 			t.Fatalf("fault %d, %s of %v, held %v: %s-%d: %v\n%s", r.faults, f.Kind(), victims(out), f.Hold, topic, p, err, r.state())
 		}
