@@ -23,7 +23,7 @@ const (
 	defaultFaults = 6
 	settleEvery   = 20 // faults
 	ackWithin     = 90 * time.Second
-	slow          = 12 * time.Second // a recovery that takes longer is described in the log
+	slow          = 12 * time.Second       // a recovery that takes longer is described in the log
 	afterRecovery = 300 * time.Millisecond // in which a gap still counts for the fault
 )
 
