@@ -255,7 +255,7 @@ func (r *run) report(took time.Duration) {
 	}
 	t.Logf("%d faults in %v: %v; failed %d; divergent %d (%d batches compared, %d times at rest)", r.faults, took.Round(time.Second), r.verdict, l.failed,
 		r.diverged, r.compared, r.settled)
-	t.Logf("large records in bursts: acked %d, read %d", r.bursts.Acked, r.bursts.Read)
+	t.Logf("large records in bursts: acked %d, read %d; stops that were too slow: %d", r.bursts.Acked, r.bursts.Read, r.tormentor.slowStops.Load())
 	t.Logf("consumed %d, consumers begun again %d; group offsets: %d commits, %d read, %d groups", l.consumed.Load(), l.rewound.Load(), l.commits.Load(),
 		l.fetches.Load(), l.groups.Load())
 	if least := 20 * r.faults; r.verdict.Acked < least || l.consumed.Load() < int64(least) || l.commits.Load() < int64(r.faults) {
