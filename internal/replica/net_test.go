@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,7 +30,9 @@ type network struct {
 	nodes map[int32]*netNode
 	cut   map[int32]bool // nodes that nobody reaches
 	open  []*memStream
-	log   []metadata.Event
+	// refuse has ISR changes with node 3 wait for it and then refused; nil: they are not.
+	refuse chan struct{}
+	log    []metadata.Event
 }
 
 type netNode struct {
@@ -179,6 +182,13 @@ func (n *network) changeISR(from int32, changes []controller.IsrChange) ([]error
 	results := make([]error, len(changes))
 	for i := range changes {
 		c := &changes[i]
+		if refuse := n.refuse; refuse != nil && slices.Contains(c.ISR, 3) {
+			n.mu.Unlock()
+			<-refuse
+			n.mu.Lock()
+			results[i] = controller.ErrIneligibleReplica
+			continue
+		}
 		t, p := n.im.Partition(c.TopicID, c.Partition)
 		if p == nil {
 			return nil, fmt.Errorf("partition %s-%d: unknown", c.TopicID, c.Partition)

@@ -286,13 +286,15 @@ func (r *Replica) tick(nowMs, gapMs int64) *Proposal {
 	return c.Propose(nowMs)
 }
 
-// refusedISR takes in that a proposal was definitely refused.
+// refusedISR takes in that a proposal was definitely refused. Whom it would have added does not hold the high watermark back any more.
 func (r *Replica) refusedISR(p *Proposal) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.leading != nil {
 		r.leading.Rejected(p)
 	}
+	all := r.advanceLocked()
+	r.mu.Unlock()
+	finish(all, nil)
 }
 
 var _ Lineage = (*partition.Log)(nil)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/uuid"
@@ -87,4 +88,43 @@ func TestSilentStreamIsReplaced(t *testing.T) {
 	}
 	n.until("node 3 is in the ISR", func() bool { return slices.Contains(n.isr("t"), 3) })
 	n.equal(id, 2, 1, 2, 3)
+}
+
+// A proposed member of the ISR holds the high watermark back. When it dies and the proposal is refused, the records that waited for it are
+// acknowledged, although nothing else happens.
+func TestRefusedProposalLetsTheHighWatermarkGo(t *testing.T) {
+	n := newNetwork(t, 3)
+	id := n.topic("t", 7, 1, 2, 3)
+	leader := n.replica(1, id)
+	n.stop(3)
+	if err := ended(t, n.produce(leader, "a", true)); err != nil {
+		t.Fatal(err)
+	}
+	n.until("the ISR is without node 3", func() bool { return !slices.Contains(n.isr("t"), 3) })
+	refuse := make(chan struct{})
+	n.mu.Lock()
+	n.refuse = refuse
+	n.mu.Unlock()
+	n.start(3)
+	n.until("node 3 is proposed", func() bool {
+		leader.mu.Lock()
+		defer leader.mu.Unlock()
+		return leader.leading.Pending()
+	})
+	n.stop(3)
+	done := n.produce(leader, "b", true)
+	n.until("node 2 has it", func() bool {
+		leader.mu.Lock()
+		defer leader.mu.Unlock()
+		return leader.leading.follower(2).match == 2
+	})
+	select {
+	case err := <-done:
+		t.Fatalf("acknowledged (%v) before it is known whether node 3 is in the ISR", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(refuse)
+	if err := ended(t, done); err != nil {
+		t.Fatal(err)
+	}
 }

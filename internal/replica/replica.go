@@ -276,11 +276,15 @@ func (r *Replica) AdvanceStart(offset int64) (int64, error) {
 // durable is the log's hook: everything below end is on this node's disk. It runs on the WAL's completion goroutine.
 func (r *Replica) durable(end int64) {
 	r.mu.Lock()
-	if r.leading == nil || !r.leads.Load() {
+	if r.leading == nil {
 		r.mu.Unlock()
 		return
 	}
-	r.leading.Durable(end)
+	r.leading.Durable(end) // also of a leader that is isolated: it may go on in the same epoch, and nobody says it again
+	if !r.leads.Load() {
+		r.mu.Unlock()
+		return
+	}
 	own := r.own.takeUpTo(end)
 	all := r.advanceLocked()
 	r.mu.Unlock()

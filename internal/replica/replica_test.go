@@ -466,3 +466,27 @@ func TestRetriedIsTold(t *testing.T) {
 		t.Errorf("told %d times, tried once", told)
 	}
 }
+
+// A record becomes durable while its leader is isolated: when it leads on in the same epoch, the high watermark passes it, although nothing
+// is written any more. The producer that sends it again is told so.
+func TestIsolationForgetsNoSync(t *testing.T) {
+	c := newCluster(t)
+	r := c.topic("t", 2, led)
+	open := c.shut()
+	_, done := c.append(r, 1, true)
+	c.set.SetIsolated(true)
+	if err := outcome(t, done); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("outcome of a wait at an isolated leader: %v", err)
+	}
+	open()
+	for deadline := time.Now().Add(10 * time.Second); r.Log().DurableEnd() < 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the record is not durable")
+		}
+	}
+	time.Sleep(20 * time.Millisecond) // the hook is called after that
+	c.set.SetIsolated(false)
+	if hw := r.HighWatermark(); hw != 1 {
+		t.Errorf("the high watermark is %d, one record is durable everywhere", hw)
+	}
+}

@@ -58,10 +58,11 @@ type load struct {
 	bursts      *bursts    // of now; nil between them
 	burstTopics int
 	failed      int
+	waiting     map[string]int // records that are not answered, by partition
 }
 
 func newLoad(t *testing.T, c *testcluster.Cluster, seed uint64) *load {
-	l := &load{t: t, cluster: c, ledger: testcluster.NewLedger(), seed: seed}
+	l := &load{t: t, cluster: c, ledger: testcluster.NewLedger(), seed: seed, waiting: map[string]int{}}
 	l.ledger.MayRepeat = func(writer string) bool { return strings.HasPrefix(writer, "repeater") }
 	for p := range l.acks {
 		l.acks[p] = nemesis.NewProgress()
@@ -111,14 +112,16 @@ func (l *load) start() {
 // producer counts what it sends, and tells the ledger what comes back.
 func (l *load) producer(o ...kgo.Opt) *kgo.Client {
 	return l.client(append([]kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.UnknownTopicRetries(-1), kgo.StopProducerOnDataLossDetected()}, o...)...)
+		kgo.UnknownTopicRetries(-1), kgo.StopProducerOnDataLossDetected(), kgo.AlwaysRetryEOF()}, o...)...)
 }
 
 func (l *load) produce(c *kgo.Client, ledger *testcluster.Ledger, r *kgo.Record, then func()) {
 	l.unanswered.Add(1)
 	l.produced.Add(1)
+	l.wait(r.Topic, r.Partition, 1)
 	c.Produce(l.ctx, r, func(r *kgo.Record, err error) {
 		l.unanswered.Add(-1)
+		l.wait(r.Topic, r.Partition, -1)
 		then()
 		if err == nil {
 			ledger.Ack(r)
@@ -145,6 +148,16 @@ func (l *load) setSending(on bool) {
 	l.gate.Lock()
 	defer l.gate.Unlock()
 	l.sending.Store(on)
+}
+
+// wait counts what is not answered.
+func (l *load) wait(topic string, partition int32, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := fmt.Sprintf("%s-%d", topic, partition)
+	if l.waiting[key] += n; l.waiting[key] == 0 {
+		delete(l.waiting, key)
+	}
 }
 
 // write produces to the main topic, numbering its records per partition.
@@ -219,7 +232,9 @@ func (l *load) topics() map[string]int32 {
 func (l *load) await() error {
 	for deadline := time.Now().Add(answerWithin); l.unanswered.Load() > 0; sleep(l.ctx, 20*time.Millisecond) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d records are not answered within %v", l.unanswered.Load(), answerWithin)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return fmt.Errorf("%d records are not answered within %v: %v", l.unanswered.Load(), answerWithin, l.waiting)
 		}
 	}
 	return nil

@@ -90,7 +90,7 @@ func (r *run) compare(ends map[partition.ID]int64) {
 	var wg sync.WaitGroup
 	stopped := make([]error, len(r.cluster.Nodes))
 	for i, s := range r.cluster.Nodes {
-		wg.Go(func() { stopped[i] = s.Stop() })
+		wg.Go(func() { stopped[i] = r.tormentor.stop(s) })
 	}
 	wg.Wait()
 	if err := errors.Join(stopped...); err != nil {

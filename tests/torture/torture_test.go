@@ -23,6 +23,7 @@ const (
 	defaultFaults = 6
 	settleEvery   = 20 // faults
 	ackWithin     = 90 * time.Second
+	slow          = 12 * time.Second       // a recovery that takes longer is described in the log
 	afterRecovery = 300 * time.Millisecond // in which a gap still counts for the fault
 )
 
@@ -125,7 +126,13 @@ func (r *run) round(ctx context.Context, f Fault) {
 	defer cancel()
 	last := out.Healing
 	for p, acks := range r.load.acks {
-		at, err := acks.AwaitAsked(within, out.Healing)
+		early, done := context.WithTimeout(within, slow)
+		at, err := acks.AwaitAsked(early, out.Healing)
+		done()
+		if err != nil {
+			t.Logf("fault %d, %s of %v, held %v: %s-%d does not acknowledge yet\n%s", r.faults, f.Kind(), victims(out), f.Hold, topic, p, r.state())
+			at, err = acks.AwaitAsked(within, out.Healing)
+		}
 		if err != nil {
 			t.Fatalf("fault %d, %s of %v, held %v: %s-%d: %v\n%s", r.faults, f.Kind(), victims(out), f.Hold, topic, p, err, r.state())
 		}
@@ -248,7 +255,7 @@ func (r *run) report(took time.Duration) {
 	}
 	t.Logf("%d faults in %v: %v; failed %d; divergent %d (%d batches compared, %d times at rest)", r.faults, took.Round(time.Second), r.verdict, l.failed,
 		r.diverged, r.compared, r.settled)
-	t.Logf("large records in bursts: acked %d, read %d", r.bursts.Acked, r.bursts.Read)
+	t.Logf("large records in bursts: acked %d, read %d; stops that were too slow: %d", r.bursts.Acked, r.bursts.Read, r.tormentor.slowStops.Load())
 	t.Logf("consumed %d, consumers begun again %d; group offsets: %d commits, %d read, %d groups", l.consumed.Load(), l.rewound.Load(), l.commits.Load(),
 		l.fetches.Load(), l.groups.Load())
 	if least := 20 * r.faults; r.verdict.Acked < least || l.consumed.Load() < int64(least) || l.commits.Load() < int64(r.faults) {
