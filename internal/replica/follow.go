@@ -14,7 +14,8 @@ const walRoomRetry = 5 * time.Millisecond
 
 // follow makes this node follow in the view's epoch, or in none.
 func (r *Replica) follow(v *View) error {
-	if err := r.log.NoteLeaderEpoch(v.LeaderEpoch); err != nil {
+	// The log may know of a later epoch than the metadata that was recovered: pushes of the earlier one are refused then.
+	if err := r.log.NoteLeaderEpoch(v.LeaderEpoch); err != nil && !errors.Is(err, partition.ErrStaleLeaderEpoch) {
 		return err
 	}
 	r.log.SetRetention(false)

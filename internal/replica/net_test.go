@@ -33,16 +33,17 @@ type network struct {
 }
 
 type netNode struct {
-	id     int32
-	nonce  uint64
-	fs     *vfs.Mem
-	store  *partition.Store
-	set    *Set
-	shown  *metadata.Image
-	lag    bool // does not follow the metadata
-	cancel context.CancelFunc
-	done   chan struct{}
-	fatal  error
+	id       int32
+	nonce    uint64
+	fs       *vfs.Mem
+	store    *partition.Store
+	set      *Set
+	shown    *metadata.Image
+	recovers *metadata.Image // what start loads; nil: all that is committed
+	lag      bool            // does not follow the metadata
+	cancel   context.CancelFunc
+	done     chan struct{}
+	fatal    error
 }
 
 func newNetwork(t testing.TB, nodes int32) *network {
@@ -86,8 +87,12 @@ func (n *network) start(id int32) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.mu.Lock()
 	x.store, x.set, x.cancel, x.done, x.shown = store, set, cancel, make(chan struct{}), n.im
+	if x.recovers != nil {
+		x.shown, x.recovers = x.recovers, nil
+	}
+	shown := x.shown
 	n.mu.Unlock()
-	if err := set.Load(n.im); err != nil {
+	if err := set.Load(shown); err != nil {
 		n.t.Fatal(err)
 	}
 	go func() {

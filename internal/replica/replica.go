@@ -276,11 +276,11 @@ func (r *Replica) AdvanceStart(offset int64) (int64, error) {
 // durable is the log's hook: everything below end is on this node's disk. It runs on the WAL's completion goroutine.
 func (r *Replica) durable(end int64) {
 	r.mu.Lock()
-	if r.leading == nil || !r.leads.Load() {
+	if r.leading == nil {
 		r.mu.Unlock()
 		return
 	}
-	r.leading.Durable(end)
+	r.leading.Durable(end) // also while isolated: nothing tells it again
 	own := r.own.takeUpTo(end)
 	all := r.advanceLocked()
 	r.mu.Unlock()
@@ -362,7 +362,7 @@ func (r *Replica) update(v *View, leads bool) (follows bool, err error) {
 func (r *Replica) takeRole(v *View, newEpoch, leads bool) (follows bool, err error) {
 	self := r.set.o.NodeID
 	r.mu.Lock()
-	kept := !newEpoch && r.leading != nil && v.Leader == self
+	kept := !newEpoch && r.leading != nil && v.Leader == self && r.leading.Epoch() == v.LeaderEpoch
 	if kept {
 		now := r.set.nowMs()
 		r.leading.Follow(v, now)
