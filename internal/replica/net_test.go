@@ -39,6 +39,7 @@ type netNode struct {
 	store    *partition.Store
 	set      *Set
 	shown    *metadata.Image
+	slot     int64           // bytes of a slot of the WAL
 	recovers *metadata.Image // what start loads; nil: all that is committed
 	lag      bool            // does not follow the metadata
 	cancel   context.CancelFunc
@@ -55,7 +56,7 @@ func newNetwork(t testing.TB, nodes int32) *network {
 	n.apply(&metadata.ClusterFounded{ClusterID: "c", TimestampMs: 1, MetadataVersion: 1, Founders: founders})
 	n.apply(&metadata.ConfigChanged{Resource: metadata.ResourceBroker, Set: map[string]string{"min.insync.replicas": "2"}})
 	for id := int32(1); id <= nodes; id++ {
-		n.nodes[id] = &netNode{id: id, fs: vfs.NewMem()}
+		n.nodes[id] = &netNode{id: id, fs: vfs.NewMem(), slot: 1 << 20}
 		n.start(id)
 	}
 	t.Cleanup(func() {
@@ -74,7 +75,7 @@ func (n *network) start(id int32) {
 	incarnation := uuid.UUID{byte(id)}
 	incarnation[15] = byte(x.nonce)
 	store, err := partition.OpenStore(partition.StoreOptions{FS: x.fs, Dir: "d", Logger: slog.New(slog.DiscardHandler),
-		WAL: wal.Options{SlotBytes: 1 << 20, ZeroStep: 1 << 20, MaxBytes: 16 << 20, OnFatal: func(err error) { n.t.Error(err) }}})
+		WAL: wal.Options{SlotBytes: x.slot, ZeroStep: x.slot, MaxBytes: 16 << 20, OnFatal: func(err error) { n.t.Error(err) }}})
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -52,6 +52,7 @@ type Replica struct {
 	view      *View
 	leading   *LeaderCore   // while the view names this node as leader
 	following *FollowerCore // else
+	still     bool          // nothing of this leader epoch can be taken any more
 	dropped   bool
 	all       waitQueue   // acks=all: wait for the high watermark
 	own       waitQueue   // acks=1: wait for the own durable end
