@@ -110,15 +110,20 @@ func (l *Log) newSub() *wal.Sub {
 }
 
 func (l *Log) becameDurable(gen uint32, mark int64) {
-	l.durableMu.Lock()
-	moved := gen == l.subGen && mark > l.durable.Load()
-	if moved {
-		l.durable.Store(mark)
-	}
-	l.durableMu.Unlock()
-	if hook := l.hook.Load(); moved && hook != nil {
+	if hook := l.hook.Load(); l.raiseDurable(gen, mark) && hook != nil {
 		(*hook)(mark)
 	}
+}
+
+// raiseDurable moves the durable end to the mark of a subscription, if that is the current one and is not there yet.
+func (l *Log) raiseDurable(gen uint32, mark int64) (moved bool) {
+	l.durableMu.Lock()
+	defer l.durableMu.Unlock()
+	if gen != l.subGen || mark <= l.durable.Load() {
+		return false
+	}
+	l.durable.Store(mark)
+	return true
 }
 
 // ID names the partition.
@@ -150,8 +155,8 @@ func (l *Log) SetHighWatermark(hw int64) {
 	}
 }
 
-// OnDurable sets the one hook that is told of each advance of DurableEnd, in commit order, on the WAL's completion goroutine. It must
-// not block.
+// OnDurable sets the one hook that is told of each advance of DurableEnd, in commit order, on the WAL's completion goroutine; of what a
+// refused truncation makes up for, a little later and on a goroutine of its own. It must not block.
 func (l *Log) OnDurable(hook func(end int64)) { l.hook.Store(&hook) }
 
 // Config returns the settings.

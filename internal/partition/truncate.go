@@ -84,7 +84,8 @@ func (l *Log) lowerDurable(to int64) {
 	l.durableMu.Unlock()
 }
 
-// catchUpDurable takes what became durable while marks were ignored, because a truncation replaced the subscription and then was refused.
+// catchUpDurable takes what became durable while marks were ignored, because a truncation replaced the subscription and then was refused. The
+// hook is told from a goroutine of its own: whoever truncates may hold a lock that the hook takes.
 func (l *Log) catchUpDurable() {
 	seq := l.store.wal.DurableSeq()
 	l.mu.Lock()
@@ -95,8 +96,8 @@ func (l *Log) catchUpDurable() {
 		end = l.view[i-1].last() + 1
 	}
 	l.mu.Unlock()
-	if end >= 0 {
-		l.becameDurable(gen, end)
+	if hook := l.hook.Load(); end >= 0 && l.raiseDurable(gen, end) && hook != nil {
+		go (*hook)(end)
 	}
 }
 

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -14,7 +15,8 @@ const walRoomRetry = 5 * time.Millisecond
 
 // follow makes this node follow in the view's epoch, or in none.
 func (r *Replica) follow(v *View) error {
-	if err := r.log.NoteLeaderEpoch(v.LeaderEpoch); err != nil {
+	// The log may know of a later epoch than the metadata that was recovered: pushes of the earlier one are refused then.
+	if err := r.log.NoteLeaderEpoch(v.LeaderEpoch); err != nil && !errors.Is(err, partition.ErrStaleLeaderEpoch) {
 		return err
 	}
 	r.log.SetRetention(false)
@@ -24,16 +26,16 @@ func (r *Replica) follow(v *View) error {
 	r.leading = nil
 	r.uncommitted.Store(false)
 	if r.following == nil {
-		r.following = NewFollowerCore(r.set.o.NodeID, v, r.log, 0)
-	} else {
-		r.following.Follow(v)
+		r.following, r.still = NewFollowerCore(r.set.o.NodeID, v, r.log, 0), false
+	} else if r.following.Follow(v) {
+		r.still = false
 	}
 	return nil
 }
 
 // receive takes a part of a push: it is in the WAL when receive returns without a refusal, and durable when the WAL says so. An error ends
 // the process if it is ErrDiverged, else the stream.
-func (r *Replica) receive(p *Push, batches []byte, nowMs int64) (*Refusal, error) {
+func (r *Replica) receive(ctx context.Context, p *Push, batches []byte, nowMs int64) (*Refusal, error) {
 	r.receiving.Lock()
 	defer r.receiving.Unlock()
 	batches, end, refusal, err := r.accept(p, batches)
@@ -41,7 +43,7 @@ func (r *Replica) receive(p *Push, batches []byte, nowMs int64) (*Refusal, error
 		return refusal, err
 	}
 	if len(batches) > 0 {
-		if end, refusal, err = r.take(p, batches, nowMs); refusal != nil || err != nil {
+		if end, refusal, err = r.take(ctx, p, batches, nowMs); refusal != nil || err != nil {
 			return refusal, err
 		}
 	}
@@ -64,16 +66,20 @@ func (r *Replica) receive(p *Push, batches []byte, nowMs int64) (*Refusal, error
 	return nil, nil
 }
 
-// take appends what follows the log's end, and returns where that ends. It waits for room in the WAL.
-func (r *Replica) take(p *Push, batches []byte, nowMs int64) (end int64, refusal *Refusal, err error) {
-	for {
+// take appends what follows the log's end, and returns where that ends. It waits for room in the WAL, for no longer than the leader
+// waits for an answer: then that has given the stream up, and what comes over the next one must not queue up behind this.
+func (r *Replica) take(ctx context.Context, p *Push, batches []byte, nowMs int64) (end int64, refusal *Refusal, err error) {
+	for began := time.Now(); ; {
 		last, err := r.log.AppendReplicated(p.LeaderEpoch, batches, nowMs)
 		switch {
 		case err == nil:
 			return last + 1, nil, nil
 		case errors.Is(err, partition.ErrStaleLeaderEpoch), errors.Is(err, partition.ErrDropped), errors.Is(err, partition.ErrOutOfRange):
 			return 0, &Refusal{NotReady: true}, nil // the metadata has moved on meanwhile
-		case !errors.Is(err, partition.ErrWALFull) && !errors.Is(err, partition.ErrNoSpace) || r.set.closed():
+		case errors.Is(err, partition.ErrCorrupt), errors.Is(err, partition.ErrTooLarge), errors.Is(err, partition.ErrBadBatch):
+			r.standStill(p, err)
+			return 0, &Refusal{NotReady: true}, nil
+		case !errors.Is(err, partition.ErrWALFull) && !errors.Is(err, partition.ErrNoSpace) || r.set.closed() || ctx.Err() != nil || time.Since(began) > answerSilence:
 			return 0, nil, fmt.Errorf("append what leader %d pushed: %w", p.Leader, err)
 		}
 		for len(batches) > 0 { // some may have been taken
@@ -90,12 +96,24 @@ func (r *Replica) take(p *Push, batches []byte, nowMs int64) (end int64, refusal
 	}
 }
 
+// standStill takes no more of this partition in the push's leader epoch: its log, or what the leader has, is not as it should be. The leader
+// takes this node out of the ISR. The other partitions of the stream go on (R16).
+func (r *Replica) standStill(p *Push, err error) {
+	r.set.log.Error("follower stands still: what its leader pushes cannot be taken", "partition", r.id.String(), "topic", r.topic, "leader", p.Leader,
+		"epoch", p.LeaderEpoch, "err", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.following != nil && r.view.LeaderEpoch == p.LeaderEpoch {
+		r.still = true
+	}
+}
+
 // accept decides about a part and makes the log fit: what is left of the batches follows the log's end.
 func (r *Replica) accept(p *Push, batches []byte) (rest []byte, end int64, refusal *Refusal, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.following
-	if f == nil || r.log == nil || r.dropped {
+	if f == nil || r.log == nil || r.dropped || r.still {
 		return nil, 0, &Refusal{NotReady: true}, nil
 	}
 	fits, ref, err := f.Check(p)
@@ -153,7 +171,7 @@ func (r *Replica) truncate(to int64, place Placement) error {
 func (r *Replica) readiness(leader int32, nonce uint64) (epoch int32, ref Refusal, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.following == nil || r.dropped || r.view.Leader != leader || leader == r.set.o.NodeID {
+	if r.following == nil || r.dropped || r.still || r.view.Leader != leader || leader == r.set.o.NodeID {
 		return 0, ref, false
 	}
 	if m := r.view.member(leader); m == nil || m.Nonce != nonce {

@@ -36,16 +36,18 @@ type network struct {
 }
 
 type netNode struct {
-	id     int32
-	nonce  uint64
-	fs     *vfs.Mem
-	store  *partition.Store
-	set    *Set
-	shown  *metadata.Image
-	lag    bool // does not follow the metadata
-	cancel context.CancelFunc
-	done   chan struct{}
-	fatal  error
+	id       int32
+	nonce    uint64
+	fs       *vfs.Mem
+	store    *partition.Store
+	set      *Set
+	shown    *metadata.Image
+	slot     int64           // bytes of a slot of the WAL
+	recovers *metadata.Image // what start loads; nil: all that is committed
+	lag      bool            // does not follow the metadata
+	cancel   context.CancelFunc
+	done     chan struct{}
+	fatal    error
 }
 
 func newNetwork(t testing.TB, nodes int32) *network {
@@ -57,7 +59,7 @@ func newNetwork(t testing.TB, nodes int32) *network {
 	n.apply(&metadata.ClusterFounded{ClusterID: "c", TimestampMs: 1, MetadataVersion: 1, Founders: founders})
 	n.apply(&metadata.ConfigChanged{Resource: metadata.ResourceBroker, Set: map[string]string{"min.insync.replicas": "2"}})
 	for id := int32(1); id <= nodes; id++ {
-		n.nodes[id] = &netNode{id: id, fs: vfs.NewMem()}
+		n.nodes[id] = &netNode{id: id, fs: vfs.NewMem(), slot: 1 << 20}
 		n.start(id)
 	}
 	t.Cleanup(func() {
@@ -76,7 +78,7 @@ func (n *network) start(id int32) {
 	incarnation := uuid.UUID{byte(id)}
 	incarnation[15] = byte(x.nonce)
 	store, err := partition.OpenStore(partition.StoreOptions{FS: x.fs, Dir: "d", Logger: slog.New(slog.DiscardHandler),
-		WAL: wal.Options{SlotBytes: 1 << 20, ZeroStep: 1 << 20, MaxBytes: 16 << 20, OnFatal: func(err error) { n.t.Error(err) }}})
+		WAL: wal.Options{SlotBytes: x.slot, ZeroStep: x.slot, MaxBytes: 16 << 20, OnFatal: func(err error) { n.t.Error(err) }}})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -89,8 +91,12 @@ func (n *network) start(id int32) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.mu.Lock()
 	x.store, x.set, x.cancel, x.done, x.shown = store, set, cancel, make(chan struct{}), n.im
+	if x.recovers != nil {
+		x.shown, x.recovers = x.recovers, nil
+	}
+	shown := x.shown
 	n.mu.Unlock()
-	if err := set.Load(n.im); err != nil {
+	if err := set.Load(shown); err != nil {
 		n.t.Fatal(err)
 	}
 	go func() {

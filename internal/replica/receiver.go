@@ -54,7 +54,7 @@ func (s *Set) Serve(ctx context.Context, stream peer.Stream) {
 			cancel()
 		}
 	}()
-	err := v.read()
+	err := v.read(ctx)
 	cancel()
 	<-done
 	s.log.Debug("replication stream from another node ended", "node", v.node, "err", err)
@@ -63,7 +63,7 @@ func (s *Set) Serve(ctx context.Context, stream peer.Stream) {
 	}
 }
 
-func (v *receiver) read() error {
+func (v *receiver) read(ctx context.Context) error {
 	var buf []byte
 	for {
 		if err := v.stream.SetDeadline(time.Now().Add(streamSilence)); err != nil {
@@ -76,7 +76,7 @@ func (v *receiver) read() error {
 		buf = payload
 		switch t {
 		case framePush:
-			if err := v.take(payload); err != nil {
+			if err := v.take(ctx, payload); err != nil {
 				return err
 			}
 		case framePing:
@@ -94,7 +94,7 @@ func (v *receiver) read() error {
 }
 
 // take takes a push frame, part by part.
-func (v *receiver) take(b []byte) error {
+func (v *receiver) take(ctx context.Context, b []byte) error {
 	if len(b) < 8 {
 		return fmt.Errorf("read push of %d bytes: %w", len(b), errFrame)
 	}
@@ -115,7 +115,7 @@ func (v *receiver) take(b []byte) error {
 		}
 		b = rest
 		p.Leader, p.LeaderNonce = peer.Member.NodeID, peer.Nonce
-		refusal, err := v.set.receive(id, &p, batches, nowMs)
+		refusal, err := v.set.receive(ctx, id, &p, batches, nowMs)
 		if err != nil {
 			return fmt.Errorf("partition %s: %w", id, err)
 		}
@@ -135,12 +135,12 @@ func (v *receiver) take(b []byte) error {
 }
 
 // receive gives a part to its replica.
-func (s *Set) receive(id partition.ID, p *Push, batches []byte, nowMs int64) (*Refusal, error) {
+func (s *Set) receive(ctx context.Context, id partition.ID, p *Push, batches []byte, nowMs int64) (*Refusal, error) {
 	r := s.Get(id.Topic, id.Partition)
 	if r == nil || r.log == nil || !s.serving() {
 		return &Refusal{NotReady: true}, nil
 	}
-	return r.receive(p, batches, nowMs)
+	return r.receive(ctx, p, batches, nowMs)
 }
 
 func (v *receiver) refuse(seq uint64, id partition.ID, r Refusal) {

@@ -52,6 +52,7 @@ type Replica struct {
 	view      *View
 	leading   *LeaderCore   // while the view names this node as leader
 	following *FollowerCore // else
+	still     bool          // nothing of this leader epoch can be taken any more
 	dropped   bool
 	all       waitQueue   // acks=all: wait for the high watermark
 	own       waitQueue   // acks=1: wait for the own durable end
@@ -366,7 +367,7 @@ func (r *Replica) update(v *View, leads bool) (follows bool, err error) {
 func (r *Replica) takeRole(v *View, newEpoch, leads bool) (follows bool, err error) {
 	self := r.set.o.NodeID
 	r.mu.Lock()
-	kept := !newEpoch && r.leading != nil && v.Leader == self
+	kept := !newEpoch && r.leading != nil && v.Leader == self && r.leading.Epoch() == v.LeaderEpoch
 	if kept {
 		now := r.set.nowMs()
 		r.leading.Follow(v, now)

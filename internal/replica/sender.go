@@ -490,8 +490,10 @@ func (s *sender) refused(x *session, seq uint64, id partition.ID, r Refusal, now
 	if p == nil {
 		return
 	}
+	s.mu.Lock()
+	x.window.Refused(seq, p) // also when the follower is pushed to over the other stream by now: the ack of the frame comes over this one
+	s.mu.Unlock()
 	p.answered(s, x, func(c *LeaderCore) {
-		x.window.Refused(seq, p)
 		c.Refused(s.node, x.brokerEpoch, seq, r, x.window.Current(), nowMs)
 	})
 }
