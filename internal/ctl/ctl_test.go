@@ -288,7 +288,7 @@ func TestStatusWatchFollows(t *testing.T) {
 
 func TestNobodyThere(t *testing.T) {
 	sh := shell{addrs: []string{"127.0.0.1:1"}, in: "x\n"}
-	for _, args := range []string{"status", "topic list", "topic create x", "produce x", "consume x", "metadata tail"} {
+	for _, args := range []string{"status", "topic list", "partition list", "partition status", "partition verify", "topic create x", "produce x", "consume x", "metadata tail"} {
 		if r := sh.run(t, strings.Fields(args)...); r.code != cli.ExitUnreachable || !strings.Contains(r.err, "connection refused") || r.out != "" {
 			t.Errorf("%s: %+v", args, r)
 		}
@@ -378,6 +378,7 @@ func TestHelpListsWhatIsThere(t *testing.T) {
 	sh := shell{addrs: []string{"127.0.0.1:1"}}
 	golden(t, "help", sh.run(t, "--help").out)
 	golden(t, "help-topic", sh.run(t, "topic", "--help").out)
+	golden(t, "help-partition", sh.run(t, "partition", "--help").out)
 	if r := sh.run(t, "tpoic"); r.code != cli.ExitUsage || !strings.Contains(r.err, "next: chronikctl topic") {
 		t.Errorf("%+v", r)
 	}

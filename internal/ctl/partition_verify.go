@@ -33,7 +33,7 @@ The exit code is 0 when all are equal, 10 when one differs, is damaged or lacks 
 			if err != nil {
 				return err
 			}
-			if err := app.Print(&out, replicaView(r)); err != nil {
+			if err := app.Print(&out, replicaView(r, out.Format == cli.Wide)); err != nil {
 				return err
 			}
 			switch r.Verdict {
@@ -75,7 +75,8 @@ func verifyReplicas(ctx context.Context, app *cli.App, dirs, topics []string) (*
 var verdictLevels = map[metaclient.Verdict]cli.Level{metaclient.Equal: cli.LevelGood, metaclient.Unchecked: cli.LevelWarn,
 	metaclient.Short: cli.LevelBad, metaclient.Damaged: cli.LevelBad, metaclient.Differs: cli.LevelBad}
 
-func replicaView(r *metaclient.ReplicaReport) cli.View {
+// replicaView shows one line for each partition, or for each replica where wide is set or what reads it is a program.
+func replicaView(r *metaclient.ReplicaReport, wide bool) cli.View {
 	flat := &cli.Grid{Columns: []cli.Column{{Title: "TOPIC"}, {Title: "PARTITION", Right: true}, {Title: "NODE", Right: true}, {Title: "ISR"}, {Title: "EPOCH", Right: true}, {Title: "START", Right: true},
 		{Title: "END", Right: true}, {Title: "COMPARED", Right: true}, {Title: "BATCHES", Right: true}, {Title: "CHECKSUM"}, {Title: "STATE"}, {Title: "DETAIL"}}}
 	v := cli.View{Kind: "ReplicaVerification", Doc: r, Table: flat}
@@ -91,7 +92,9 @@ func replicaView(r *metaclient.ReplicaReport) cli.View {
 				cli.Cell{Text: string(x.Verdict), Level: verdictLevels[x.Verdict]}, x.Detail)
 		}
 	}
-	v.Text = func(w io.Writer, st cli.Style) error { return writeReplicas(w, st, r) }
+	if !wide {
+		v.Text = func(w io.Writer, st cli.Style) error { return writeReplicas(w, st, r) }
+	}
 	return v
 }
 

@@ -227,6 +227,9 @@ func countLine(s *metaclient.Status) string {
 	c := s.Counts
 	parts = append(parts, plural(c.Topics, "topic"), plural(c.Partitions, "partition"),
 		fmt.Sprintf("%d under-replicated", c.UnderReplicated), fmt.Sprintf("%d offline", c.Offline))
+	if c.UnderMinISR > 0 {
+		parts = append(parts, fmt.Sprintf("%d under min ISR", c.UnderMinISR))
+	}
 	if c.AtMinISR > 0 {
 		parts = append(parts, fmt.Sprintf("%d at min ISR", c.AtMinISR))
 	}

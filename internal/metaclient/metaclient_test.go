@@ -195,7 +195,7 @@ func TestJudge(t *testing.T) {
 			f.nodes[3].State = NodeUnreachable
 			f.partitions[2].leader, f.partitions[2].isr = 1, []int32{1, 2}
 			f.partitions[0].isr, f.partitions[1].isr = []int32{1, 2}, []int32{1, 2}
-		}, Degraded, 0, "too few live replicas"},
+		}, Degraded, 0, "a replica that is not in sync"},
 		{"fenced", func(f *facts) {
 			f.nodes[2].State = NodeFenced
 			f.partitions[1].leader = 1
@@ -290,7 +290,7 @@ func TestJudgeNamesTheCause(t *testing.T) {
 		}
 	}
 	none := next(func(f *facts) { f.partitions[1].leader = -1 })
-	if !strings.Contains(none, "orders-1 => chronikctl topic describe orders") {
+	if !strings.Contains(none, "orders-1 => chronikctl partition status --offline") {
 		t.Errorf("all nodes are up: %s", none)
 	}
 }

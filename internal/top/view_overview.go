@@ -97,17 +97,29 @@ func (m *model) counts(t theme, width int) []string {
 	if s.Quorum != nil {
 		offset = cli.Count(s.Quorum.HighWatermark)
 	}
-	return []string{t.section("CLUSTER", "", width),
+	rows := []string{t.section("CLUSTER", "", width),
 		row("nodes up", fmt.Sprintf("%d of %d", up, len(s.Nodes)), level(len(s.Nodes)-up, t.bad)),
 		row("topics / partitions", fmt.Sprintf("%s / %s", count(s.Counts.Topics), count(s.Counts.Partitions)), t.plain),
 		row("under-replicated", count(s.Counts.UnderReplicated), level(s.Counts.UnderReplicated, t.warn)),
-		row("offline", count(s.Counts.Offline), level(s.Counts.Offline, t.bad)),
-		row("metadata offset", offset, t.plain)}
+		row("offline", count(s.Counts.Offline), level(s.Counts.Offline, t.bad))}
+	switch c := s.Counts; { // the line has one place: for what is not as it should be, if there is something
+	case c.UnderMinISR > 0:
+		return append(rows, row("under min ISR", count(c.UnderMinISR), t.bad))
+	case c.AtMinISR > 0:
+		return append(rows, row("at min ISR", count(c.AtMinISR), t.warn))
+	}
+	return append(rows, row("metadata offset", offset, t.plain))
 }
 
 func (m *model) countLine(t theme, width int) string {
 	c := m.snap.Status.Counts
 	text := fmt.Sprintf(" %s topics %s %s partitions %s %d under-replicated %s %d offline", count(c.Topics), t.glyphs.dot, count(c.Partitions), t.glyphs.dot, c.UnderReplicated, t.glyphs.dot, c.Offline)
+	if c.UnderMinISR > 0 {
+		text += fmt.Sprintf(" %s %d under min ISR", t.glyphs.dot, c.UnderMinISR)
+	}
+	if c.AtMinISR > 0 {
+		text += fmt.Sprintf(" %s %d at min ISR", t.glyphs.dot, c.AtMinISR)
+	}
 	return t.dim.Render(cut(text, width))
 }
 

@@ -29,6 +29,9 @@ ok 'equal hashes' hashes
 ok 'topics' gives 'created' ctl topic create a b c -p 3
 leads=$(controller) away=$(follower 1) other=$(follower 2)
 via=$(port "$leads")
+ok 'partition list: three replicas in sync' gives '^a +0 .* 2  - +● ok' ctl partition list a
+ok 'partition status: nothing to say' gives 'every partition has a leader and all its replicas' exits 0 ctl partition status
+ok 'partition verify: EQUAL' gives '● EQUAL' exits 0 ctl partition verify
 ok 'metadata tail, through a follower' gives 'TopicCreated +topic a created' ctl -b "$(port "$away")" metadata tail -n 50
 ok 'metadata dump, the same through all' bash -c "for p in ${PORTS[*]}; do '$BIN/chronikctl' -q -b \$p metadata dump | md5sum; done | sort -u | wc -l | grep -qx 1"
 ok 'metadata verify: SOUND, all three nodes' gives 'node 3: image at offset' exits 0 ctl metadata verify
@@ -43,7 +46,12 @@ if command -v tmux >/dev/null; then
 fi
 
 ok "kill -9 of $away" killed "$away"
-ok 'within 10 s it is fenced; partitions with their only replica there are not served' within 10 finding 'partitions? ha.* no live leader' "start node ${away#node} again"
+ok 'within 10 s it is fenced; all partitions are served, with a replica less' within 10 finding 'partitions have a replica that is not in sync, all are served' 'they catch up by themselves once the node is back'
+ok 'what to do' finding "node ${away#node} is fenced" "start node ${away#node} again"
+ok 'partition status: all at min ISR, exit code 10' gives '^a +0 .* ▲ at min ISR' exits 10 ctl partition status
+ok 'none is offline: exit code 0' exits 0 ctl partition status --offline --under-min-isr
+ok 'topic describe' gives ' +2 .*▲ under-replicated' ctl topic describe a
+ok 'partition verify says what it could not ask: exit code 5' gives "a-0 on node ${away#node} is unchecked: the node is fenced" exits 5 ctl partition verify
 ok 'its row stays' rows
 ok 'exit code 10' exits 10 ctl status
 ok 'tolerates nothing' gives '^ +'"${away#node}"' +✗ fenced' ctl status
@@ -75,6 +83,7 @@ kill -CONT "$(cat "$DATA/$other.pid")"
 ok 'it wakes, and metadata changes again' within 15 gives '● created|exists' ctl -b "$via" topic create "after-stop"
 
 ok "kill -9 of $other: two are dead" killed "$other"
+ok 'nothing is served' within 10 gives '9 offline' exits 10 ctl partition status
 ok 'what brings it back' within 10 finding 'only 1 of 3 voters' 'bring back 1 of nodes'
 ok 'nothing is said twice a second in the log' bash -c "[ \$(grep -c 'broker fenced' '$DATA/$leads.log') -le 3 ]"
 ok "both come back" ./start.sh "$away" "$other"
