@@ -286,21 +286,26 @@ func TestWhoIsNeeded(t *testing.T) {
 	apply(4, &metadata.TopicCreated{Name: "t", TopicID: topic, Partitions: []metadata.PartitionState{{Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}, Leader: 1}},
 		Configs: map[string]string{"min.insync.replicas": "2"}})
 	for i, c := range []struct {
+		who    int32
 		isr    []int32
 		event  metadata.Event
 		needed bool
 	}{
-		{[]int32{1, 2, 3}, nil, false},
-		{[]int32{1, 2}, nil, true}, // 3 is in service and comes
-		{[]int32{2, 3}, nil, false},
-		{[]int32{1, 2}, &metadata.BrokerFenced{BrokerID: 3, BrokerEpoch: 3}, false}, // nobody comes
+		{1, []int32{1, 2, 3}, nil, false},
+		{1, []int32{1, 2}, nil, true}, // 3 is in service and comes
+		{2, []int32{1, 3}, nil, false},
+		{1, []int32{1, 2}, &metadata.BrokerFenced{BrokerID: 3, BrokerEpoch: 3}, false}, // nobody comes
 	} {
 		if c.event != nil {
-			apply(int64(20+i), c.event)
+			apply(int64(10+2*i), c.event)
 		}
-		apply(int64(30+i), &metadata.UpdateIsr{Name: "t", TopicID: topic, ISR: c.isr, BrokerEpochs: make([]int64, len(c.isr)), PartitionEpoch: int32(i) + 1})
+		var epochs []int64
+		for _, id := range c.isr {
+			epochs = append(epochs, int64(id))
+		}
+		apply(int64(11+2*i), &metadata.UpdateIsr{Name: "t", TopicID: topic, ISR: c.isr, BrokerEpochs: epochs, PartitionEpoch: int32(i) + 1})
 		im, _ := b.Done()
-		if needed(im, 1) != c.needed {
+		if needed(im, c.who) != c.needed {
 			t.Errorf("ISR %v, %T: needed is %v", c.isr, c.event, !c.needed)
 		}
 		b = metadata.NewBatch(im)

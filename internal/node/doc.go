@@ -15,7 +15,8 @@
 //
 // Files: node.go (start and stop order), identity.go (meta.properties), genesis.go and
 // found.go (how a cluster begins), cluster.go (the other nodes), register.go, listen.go (ports), broker.go and broker_cluster.go (heartbeats, the lease,
-// forwarding), http.go (metrics, health,
+// forwarding), alive.go (is another node there?), failover.go (elections without Raft's timeout), replication.go (streams, ISR changes, the end of a
+// broker), http.go (metrics, health,
 // profiles), metrics.go and disk.go (what is measured), space.go (free space), memory.go (garbage collector), groups.go (where group
 // state is kept), logging.go.
 package node

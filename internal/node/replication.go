@@ -117,6 +117,17 @@ func (n *Node) resign(ctx context.Context) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, resignWithin)
 	defer cancel()
+	go func() { // the other nodes may stop as well
+		for asking.Err() == nil {
+			if n.alone() {
+				cancel()
+			}
+			select {
+			case <-asking.Done():
+			case <-time.After(replacedLook):
+			}
+		}
+	}()
 	for {
 		err := n.resignOnce(asking)
 		if err == nil {
@@ -128,9 +139,6 @@ func (n *Node) resign(ctx context.Context) error {
 			return nil
 		case <-n.changed:
 		case <-time.After(registerEvery):
-		}
-		if n.alone() {
-			return nil
 		}
 	}
 	for im := n.meta.Image(); asking.Err() == nil; im = n.meta.Image() { // until this node knows who leads

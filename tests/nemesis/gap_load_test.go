@@ -170,8 +170,10 @@ func (l *gapLoad) awaitAll(ctx context.Context, after time.Time) error {
 func (l *gapLoad) gaps(from, to time.Time, victims []int32, leaders []int32) gaps {
 	g := gaps{overall: l.all.LongestGap(from, to)}
 	for p, progress := range l.each {
-		d := progress.LongestGap(from, to)
-		g.worst = max(g.worst, d)
+		d, began := progress.Gap(from, to)
+		if d > g.worst {
+			g.worst, g.after = d, began.Sub(from)
+		}
 		if slices.Contains(victims, leaders[p]) {
 			g.led = max(g.led, d)
 		} else {
@@ -184,14 +186,21 @@ func (l *gapLoad) gaps(from, to time.Time, victims []int32, leaders []int32) gap
 // gaps are the longest times without an acknowledgement around one fault.
 type gaps struct {
 	worst   time.Duration // of any partition
+	after   time.Duration // when it began, since the fault
 	led     time.Duration // of those that the victim led
 	others  time.Duration // of those that it did not lead
 	overall time.Duration // of the topic as a whole
+	// replaced is when another broker led what a stopped one had led, since the fault.
+	replaced time.Duration
 }
 
 func (g gaps) String() string {
-	return fmt.Sprintf("worst partition %d ms (led by the victim %d, by others %d), all together %d ms", g.worst.Milliseconds(), g.led.Milliseconds(),
+	s := fmt.Sprintf("worst partition %d ms from %d ms on (led by the victim %d, by others %d), all together %d ms", g.worst.Milliseconds(), g.after.Milliseconds(), g.led.Milliseconds(),
 		g.others.Milliseconds(), g.overall.Milliseconds())
+	if g.replaced > 0 {
+		s += fmt.Sprintf(", replaced after %d ms", g.replaced.Milliseconds())
+	}
+	return s
 }
 
 // metadataAge knows when the client asked for metadata last. franz-go does not ask again for five seconds, whatever happens: what it felt

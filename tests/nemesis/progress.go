@@ -71,17 +71,29 @@ func (p *Progress) AwaitAsked(ctx context.Context, after time.Time) (time.Time, 
 
 // LongestGap is the longest time without an acknowledgement that lies between two times, also if it goes on at the end.
 func (p *Progress) LongestGap(from, to time.Time) time.Duration {
+	longest, _ := p.Gap(from, to)
+	return longest
+}
+
+// Gap is the same, and when it began.
+func (p *Progress) Gap(from, to time.Time) (longest time.Duration, began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last, longest := from, time.Duration(0)
+	last := from
+	note := func(until time.Time) {
+		if d := until.Sub(last); d > longest {
+			longest, began = d, last
+		}
+		last = until
+	}
 	for _, a := range p.acks {
 		if a.at.Before(from) || a.at.After(to) {
 			continue
 		}
-		longest = max(longest, a.at.Sub(last))
-		last = a.at
+		note(a.at)
 	}
-	return max(longest, to.Sub(last))
+	note(to)
+	return longest, began
 }
 
 // Summary is a line with the median and the extremes of durations.
