@@ -83,7 +83,7 @@ class KafkaPython(unittest.TestCase):
     def test_group_rebalances(self):
         topic, group = new_name("rebalance"), new_name("g")
         admin = KafkaAdminClient(bootstrap_servers=SERVER)
-        admin.create_topics([NewTopic(topic, 4, 1)])
+        admin.create_topics([NewTopic(topic, 4)])
         members = [KafkaConsumer(topic, bootstrap_servers=SERVER, group_id=group) for _ in range(2)]
 
         def settle(consumers, want):
@@ -126,9 +126,9 @@ class KafkaPython(unittest.TestCase):
     def test_admin(self):
         topic = new_name("admin")
         admin = KafkaAdminClient(bootstrap_servers=SERVER)
-        admin.create_topics([NewTopic(topic, 3, 1, topic_configs={"retention.ms": "3600000"})])
+        admin.create_topics([NewTopic(topic, 3, topic_configs={"retention.ms": "3600000"})])
         with self.assertRaises(TopicAlreadyExistsError):
-            admin.create_topics([NewTopic(topic, 3, 1)])
+            admin.create_topics([NewTopic(topic, 3)])
         self.assertIn(topic, admin.list_topics())
         self.assertEqual(len(admin.describe_topics([topic])[0]["partitions"]), 3)
         admin.delete_topics([topic])
