@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,8 +14,8 @@ var confluent = library{name: "confluent", newProducer: newConfluentProducer, ne
 
 type confluentProducer struct{ p *kafka.Producer }
 
-func newConfluentProducer(t *testing.T, bootstrap string, o producerOptions) producer {
-	cfg := kafka.ConfigMap{"bootstrap.servers": bootstrap, "compression.type": o.codec, "enable.idempotence": o.idempotent, "acks": "all"}
+func newConfluentProducer(t *testing.T, bootstrap []string, o producerOptions) producer {
+	cfg := kafka.ConfigMap{"bootstrap.servers": strings.Join(bootstrap, ","), "compression.type": o.codec, "enable.idempotence": o.idempotent, "acks": "all"}
 	if o.maxBytes > 0 {
 		cfg["message.max.bytes"] = o.maxBytes
 	}
@@ -52,8 +53,8 @@ func (p confluentProducer) close() { p.p.Close() }
 
 type confluentConsumer struct{ c *kafka.Consumer }
 
-func newConfluentConsumer(t *testing.T, bootstrap, group, topic string) consumer {
-	c, err := kafka.NewConsumer(&kafka.ConfigMap{"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": false})
+func newConfluentConsumer(t *testing.T, bootstrap []string, group, topic string) consumer {
+	c, err := kafka.NewConsumer(&kafka.ConfigMap{"bootstrap.servers": strings.Join(bootstrap, ","), "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": false})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func (c confluentConsumer) poll(ctx context.Context) ([]message, error) {
 	for ctx.Err() == nil {
 		m, err := c.c.ReadMessage(100 * time.Millisecond)
 		if err != nil {
-			if e, ok := err.(kafka.Error); ok && (e.IsTimeout() || e.IsRetriable()) {
+			if e, ok := err.(kafka.Error); ok && !e.IsFatal() {
 				continue
 			}
 			return nil, err

@@ -11,10 +11,10 @@ var franz = library{name: "franz-go", newProducer: newFranzProducer, newConsumer
 
 type franzProducer struct{ c *kgo.Client }
 
-func newFranzProducer(t *testing.T, bootstrap string, o producerOptions) producer {
+func newFranzProducer(t *testing.T, bootstrap []string, o producerOptions) producer {
 	codec := map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
 		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression()}[o.codec]
-	opts := []kgo.Opt{kgo.SeedBrokers(bootstrap), kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation()}
+	opts := []kgo.Opt{kgo.SeedBrokers(bootstrap...), kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation()}
 	if !o.idempotent {
 		opts = append(opts, kgo.DisableIdempotentWrite())
 	}
@@ -40,8 +40,8 @@ func (p franzProducer) close() { p.c.Close() }
 
 type franzConsumer struct{ c *kgo.Client }
 
-func newFranzConsumer(t *testing.T, bootstrap, group, topic string) consumer {
-	c, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+func newFranzConsumer(t *testing.T, bootstrap []string, group, topic string) consumer {
+	c, err := kgo.NewClient(kgo.SeedBrokers(bootstrap...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ var saramaLibrary = library{name: "sarama", newProducer: newSaramaProducer, newC
 
 type saramaProducer struct{ p sarama.SyncProducer }
 
-func newSaramaProducer(t *testing.T, bootstrap string, o producerOptions) producer {
+func newSaramaProducer(t *testing.T, bootstrap []string, o producerOptions) producer {
 	c := sarama.NewConfig()
 	c.Producer.Return.Successes = true
 	c.Producer.RequiredAcks = sarama.WaitForAll
@@ -25,7 +25,7 @@ func newSaramaProducer(t *testing.T, bootstrap string, o producerOptions) produc
 	if o.maxBytes > 0 {
 		c.Producer.MaxMessageBytes = o.maxBytes
 	}
-	p, err := sarama.NewSyncProducer([]string{bootstrap}, c)
+	p, err := sarama.NewSyncProducer(bootstrap, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,11 +58,11 @@ type saramaConsumer struct {
 	last     sarama.ConsumerGroupSession
 }
 
-func newSaramaConsumer(t *testing.T, bootstrap, group, topic string) consumer {
+func newSaramaConsumer(t *testing.T, bootstrap []string, group, topic string) consumer {
 	cfg := sarama.NewConfig()
 	cfg.Consumer.Offsets.Initial = sarama.OffsetOldest
 	cfg.Consumer.Offsets.AutoCommit.Enable = false
-	g, err := sarama.NewConsumerGroup([]string{bootstrap}, group, cfg)
+	g, err := sarama.NewConsumerGroup(bootstrap, group, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,10 +123,16 @@ func (c *saramaConsumer) poll(ctx context.Context) ([]message, error) {
 }
 
 func (c *saramaConsumer) commit(ctx context.Context) error {
+	if c.last == nil {
+		select {
+		case c.last = <-c.session:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	select {
-	case c.last = <-c.session:
-	case <-ctx.Done():
-		return ctx.Err()
+	case c.last = <-c.session: // a later one
+	default:
 	}
 	c.last.Commit()
 	return nil

@@ -12,8 +12,8 @@ var segmentio = library{name: "segmentio", newProducer: newSegmentioProducer, ne
 
 type segmentioProducer struct{ w *kafka.Writer }
 
-func newSegmentioProducer(_ *testing.T, bootstrap string, o producerOptions) producer {
-	w := &kafka.Writer{Addr: kafka.TCP(bootstrap), Balancer: &kafka.Hash{}, RequiredAcks: kafka.RequireAll, AllowAutoTopicCreation: true, BatchTimeout: 5 * time.Millisecond,
+func newSegmentioProducer(_ *testing.T, bootstrap []string, o producerOptions) producer {
+	w := &kafka.Writer{Addr: kafka.TCP(bootstrap...), Balancer: &kafka.Hash{}, RequiredAcks: kafka.RequireAll, AllowAutoTopicCreation: true, BatchTimeout: 5 * time.Millisecond,
 		Compression: map[string]kafka.Compression{"none": 0, "gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd}[o.codec]}
 	if o.maxBytes > 0 {
 		w.BatchBytes = int64(o.maxBytes)
@@ -36,8 +36,8 @@ type segmentioConsumer struct {
 	last map[int]kafka.Message
 }
 
-func newSegmentioConsumer(_ *testing.T, bootstrap, group, topic string) consumer {
-	return &segmentioConsumer{last: map[int]kafka.Message{}, r: kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, GroupID: group, Topic: topic,
+func newSegmentioConsumer(_ *testing.T, bootstrap []string, group, topic string) consumer {
+	return &segmentioConsumer{last: map[int]kafka.Message{}, r: kafka.NewReader(kafka.ReaderConfig{Brokers: bootstrap, GroupID: group, Topic: topic,
 		StartOffset: kafka.FirstOffset, MaxBytes: 10 << 20, MaxWait: 500 * time.Millisecond})}
 }
 

@@ -1,5 +1,6 @@
 // Package clients runs Go's Kafka libraries against a server: each must be able to do the same things, unchanged and with its
-// defaults. The address of the server is in CHRONIK_BOOTSTRAP; run.sh sets it.
+// defaults. The addresses of the server's nodes are in CHRONIK_BOOTSTRAP; run.sh
+// sets it. With CHRONIK_NODES, three nodes, each library works on while they are killed (killed_test.go).
 package clients
 
 import (
@@ -46,20 +47,20 @@ type consumer interface {
 // library adapts one client library.
 type library struct {
 	name          string
-	newProducer   func(t *testing.T, bootstrap string, o producerOptions) producer
-	newConsumer   func(t *testing.T, bootstrap, group, topic string) consumer
+	newProducer   func(t *testing.T, bootstrap []string, o producerOptions) producer
+	newConsumer   func(t *testing.T, bootstrap []string, group, topic string) consumer
 	noIdempotence bool // the library has none
 }
 
 var libraries = []library{franz, saramaLibrary, segmentio, confluent}
 
-func bootstrap(t *testing.T) string {
+func bootstrap(t *testing.T) []string {
 	t.Helper()
 	b := os.Getenv("CHRONIK_BOOTSTRAP")
 	if b == "" {
 		t.Skip("CHRONIK_BOOTSTRAP is not set: run tests/clients/run.sh")
 	}
-	return b
+	return strings.Split(b, ",")
 }
 
 func within(t *testing.T, d time.Duration) context.Context {
@@ -71,7 +72,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func admin(t *testing.T) *kadm.Client {
 	t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(bootstrap(t)))
+	c, err := kgo.NewClient(kgo.SeedBrokers(bootstrap(t)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func topicName(t *testing.T) string {
 func createTopic(t *testing.T, partitions int32) string {
 	t.Helper()
 	name := topicName(t)
-	if _, err := admin(t).CreateTopic(within(t, 10*time.Second), partitions, 1, nil, name); err != nil {
+	if _, err := admin(t).CreateTopic(within(t, 10*time.Second), partitions, -1, nil, name); err != nil {
 		t.Fatal(err)
 	}
 	return name

@@ -4,6 +4,7 @@ import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import java.util.Set;
 import java.util.UUID;
@@ -33,7 +34,7 @@ import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
-/** The Java client against a server, with its defaults. The first argument is the server's address. */
+/** The Java client against a server, with its defaults. The first argument is the addresses of the server's nodes. */
 public class ClientTest {
     static String server;
     static int failed;
@@ -185,7 +186,7 @@ public class ClientTest {
     static void groups(Object... pairs) throws Exception {
         String topic = name("group"), group = name("g");
         try (Admin admin = Admin.create(config()); KafkaProducer<String, String> p = producer()) {
-            admin.createTopics(List.of(new NewTopic(topic, 6, (short) 1))).all().get();
+            admin.createTopics(List.of(new NewTopic(topic, Optional.of(6), Optional.empty()))).all().get();
             send(p, topic, 0, 300, 0);
             KafkaConsumer<String, String> a = consumer(group, pairs);
             a.subscribe(List.of(topic));
@@ -248,9 +249,9 @@ public class ClientTest {
         String topic = name("admin");
         TopicPartition tp = new TopicPartition(topic, 0);
         try (Admin admin = Admin.create(config()); KafkaProducer<String, String> p = producer()) {
-            admin.createTopics(List.of(new NewTopic(topic, 3, (short) 1).configs(Map.of("retention.ms", "3600000")))).all().get();
+            admin.createTopics(List.of(new NewTopic(topic, Optional.of(3), Optional.empty()).configs(Map.of("retention.ms", "3600000")))).all().get();
             try {
-                admin.createTopics(List.of(new NewTopic(topic, 3, (short) 1))).all().get();
+                admin.createTopics(List.of(new NewTopic(topic, Optional.of(3), Optional.empty()))).all().get();
                 throw new AssertionError("created twice");
             } catch (ExecutionException e) {
                 check(e.getCause() instanceof TopicExistsException, "twice: " + e.getCause());
@@ -268,7 +269,7 @@ public class ClientTest {
                 p.send(new ProducerRecord<>(topic, 0, "k", "v" + i)).get();
             }
             same(admin.deleteRecords(Map.of(tp, RecordsToDelete.beforeOffset(5))).lowWatermarks().get(tp).get().lowWatermark(), 5L, "low watermark");
-            check(admin.describeCluster().nodes().get().size() == 1, "nodes");
+            check(admin.describeCluster().nodes().get().size() == server.split(",").length, "nodes");
             check(admin.describeMetadataQuorum().quorumInfo().get().leaderId() > 0, "leader of the quorum");
             check(!admin.describeLogDirs(List.of(1)).allDescriptions().get().isEmpty(), "log dirs");
             admin.deleteTopics(List.of(topic)).all().get();
@@ -294,7 +295,7 @@ public class ClientTest {
     static void staticMember() throws Exception {
         String topic = name("static"), group = name("g");
         try (Admin admin = Admin.create(config())) {
-            admin.createTopics(List.of(new NewTopic(topic, 2, (short) 1))).all().get();
+            admin.createTopics(List.of(new NewTopic(topic, Optional.of(2), Optional.empty()))).all().get();
             Object[] id = {"group.instance.id", "one"};
             KafkaConsumer<String, String> a = consumer(group, id);
             a.subscribe(List.of(topic));

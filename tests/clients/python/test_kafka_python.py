@@ -1,4 +1,4 @@
-"""kafka-python against a server, with its defaults. CHRONIK_BOOTSTRAP is the server's address; run.sh sets it."""
+"""kafka-python against a server, with its defaults. CHRONIK_BOOTSTRAP is the addresses of its nodes; run.sh sets it."""
 
 import os
 import time
@@ -10,7 +10,8 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 
-SERVER = os.environ["CHRONIK_BOOTSTRAP"]
+SERVER = os.environ["CHRONIK_BOOTSTRAP"].split(",")
+REPLICAS = len(SERVER)
 
 
 def new_name(what):
@@ -83,7 +84,7 @@ class KafkaPython(unittest.TestCase):
     def test_group_rebalances(self):
         topic, group = new_name("rebalance"), new_name("g")
         admin = KafkaAdminClient(bootstrap_servers=SERVER)
-        admin.create_topics([NewTopic(topic, 4, 1)])
+        admin.create_topics([NewTopic(topic, 4, REPLICAS)])
         members = [KafkaConsumer(topic, bootstrap_servers=SERVER, group_id=group) for _ in range(2)]
 
         def settle(consumers, want):
@@ -126,9 +127,9 @@ class KafkaPython(unittest.TestCase):
     def test_admin(self):
         topic = new_name("admin")
         admin = KafkaAdminClient(bootstrap_servers=SERVER)
-        admin.create_topics([NewTopic(topic, 3, 1, topic_configs={"retention.ms": "3600000"})])
+        admin.create_topics([NewTopic(topic, 3, REPLICAS, topic_configs={"retention.ms": "3600000"})])
         with self.assertRaises(TopicAlreadyExistsError):
-            admin.create_topics([NewTopic(topic, 3, 1)])
+            admin.create_topics([NewTopic(topic, 3, REPLICAS)])
         self.assertIn(topic, admin.list_topics())
         self.assertEqual(len(admin.describe_topics([topic])[0]["partitions"]), 3)
         admin.delete_topics([topic])
