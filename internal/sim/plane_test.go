@@ -79,7 +79,7 @@ func huntPlane(o PlaneOptions, seeds int) (seed int, failure string, some PlaneS
 }
 
 // TestPlaneSeeds runs the data plane as it is, on metadata that is one history seen with delay.
-func TestPlaneSeeds(t *testing.T) { planeSeeds(t, false, envInt(t, "CHRONIK_SEEDS", 2000)) }
+func TestPlaneSeeds(t *testing.T) { planeSeeds(t, false, envInt(t, "CHRONIK_SEEDS", 1000)) }
 
 // TestEndToEndSeeds runs data plane and metadata log together: what is produced crosses both.
 func TestEndToEndSeeds(t *testing.T) { planeSeeds(t, true, envInt(t, "CHRONIK_SEEDS", 3000)/10) }
