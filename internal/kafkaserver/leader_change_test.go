@@ -381,6 +381,9 @@ func TestProduceBeforeTheNews(t *testing.T) {
 	if e, h := tr.hintOf(tr.dial(2).ask(10, tr.nodes[1].produceAt(10, "t", 1))); e != 0 {
 		t.Errorf("at the new leader: %s, %+v", code(e), h)
 	}
+	for tr.nodes[0].image().Topic("t").Partitions[0].Leader != 2 {
+		time.Sleep(time.Millisecond)
+	}
 	began := time.Now() // who is behind is told at once
 	e, h := tr.hintOf(tr.dial(1).ask(10, tr.nodes[0].produceAt(10, "t", 1)))
 	if took := time.Since(began); e != kerr.NotLeaderForPartition.Code || h.leader != 2 || took > newsWithin {

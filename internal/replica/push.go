@@ -20,6 +20,7 @@ func (r *Replica) begin(v *View) error {
 	now := r.set.nowMs()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.disconnectAll() // links of an epoch before belong to another core
 	r.following = nil
 	r.leading = NewLeaderCore(r.set.o.NodeID, v, r.log, r.log.DurableEnd(), r.log.HighWatermark(), now, 0)
 	r.uncommitted.Store(r.log.HighWatermark() < r.leading.EpochStart())

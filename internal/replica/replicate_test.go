@@ -247,3 +247,20 @@ func TestCatchUpHasItsOwnStream(t *testing.T) {
 	}
 	n.equal(id, end+1, 1, 2, 3)
 }
+
+// A leader that stays one under a new epoch, without having followed in between, goes on pushing.
+func TestNewEpochOfTheSameLeader(t *testing.T) {
+	n := newNetwork(t, 3)
+	id := n.topic("t", 7, 1, 2, 3)
+	leader := n.replica(1, id)
+	end := int64(0)
+	for range 5 {
+		if err := ended(t, n.produce(leader, "a", true)); err != nil {
+			t.Fatal(err)
+		}
+		end++
+		n.lead("t", 1, 1, 2, 3)
+		n.until("node 1 leads", leader.Leads)
+	}
+	n.equal(id, end, 1, 2, 3)
+}
