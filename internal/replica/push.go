@@ -21,6 +21,7 @@ func (r *Replica) begin(v *View) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.following = nil
+	r.disconnectAll() // links of an earlier epoch, if no other view came in between: this one begins with none
 	r.leading = NewLeaderCore(r.set.o.NodeID, v, r.log, r.log.DurableEnd(), r.log.HighWatermark(), now, 0)
 	r.uncommitted.Store(r.log.HighWatermark() < r.leading.EpochStart())
 	r.leads.Store(true)
@@ -143,9 +144,9 @@ func (r *Replica) chooseLane(l *link) (moved bool) {
 // appendPush appends the part that a follower is to get to a frame, if there is anything for it. more asks for another turn.
 func (r *Replica) appendPush(frame []byte, l *link, s *sender, x *session) (out []byte, more bool) {
 	r.mu.Lock()
-	if l.lane.Load() != s || r.leading != nil && !r.view.inISR(l.node) && r.chooseLane(l) {
+	if l.lane.Load() != s || linkTo(r.links.Load(), l.node) != l || r.leading != nil && !r.view.inISR(l.node) && r.chooseLane(l) {
 		r.mu.Unlock()
-		return frame, false // the other stream has it
+		return frame, false // the other stream has it, or another leader epoch
 	}
 	c, p, ok := r.nextPush(l)
 	r.mu.Unlock()
