@@ -222,8 +222,9 @@ func (r *Replica) followerAcked(node int32, brokerEpoch int64, epoch int32, end,
 	finishIn(all, nil, true)
 }
 
-// answered lets fn take in a follower's refusal or readiness, with the locks of the replica and of the sender held.
-func (r *Replica) answered(s *sender, x *session, fn func(c *LeaderCore)) {
+// answered lets fn take in a follower's refusal or readiness, with the lock of the replica held; current is the frame begun last. The lock of
+// the sender is not held, because fn looks into the log, which may wait for the WAL: other partitions go on being pushed.
+func (r *Replica) answered(s *sender, x *session, fn func(c *LeaderCore, current uint64)) {
 	r.mu.Lock()
 	c := r.leading
 	l := linkTo(r.links.Load(), s.node)
@@ -232,10 +233,11 @@ func (r *Replica) answered(s *sender, x *session, fn func(c *LeaderCore)) {
 		return
 	}
 	s.mu.Lock()
-	if s.session == x {
-		fn(c)
-	}
+	here, current := s.session == x, x.window.Current()
 	s.mu.Unlock()
+	if here {
+		fn(c, current)
+	}
 	l.probe = true
 	r.mu.Unlock()
 	l.mark()
