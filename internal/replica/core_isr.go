@@ -28,6 +28,9 @@ func (c *LeaderCore) Propose(nowMs int64) *Proposal {
 		}
 		return c.pending
 	}
+	if !c.changes(nowMs) {
+		return nil
+	}
 	v := c.view
 	isr := make([]int32, 0, len(v.Members))
 	var added []int32
@@ -43,12 +46,24 @@ func (c *LeaderCore) Propose(nowMs int64) *Proposal {
 			added = append(added, f.id)
 		}
 	}
-	if len(added) == 0 && len(isr) == len(v.ISR) {
-		return nil
-	}
 	c.pending = &Proposal{LeaderEpoch: v.LeaderEpoch, PartitionEpoch: v.PartitionEpoch, ISR: isr, added: added}
 	c.pending.BrokerEpochs = c.measured(isr, false)
 	return c.pending
+}
+
+// changes reports whether somebody is to leave the ISR or to join it.
+func (c *LeaderCore) changes(nowMs int64) bool {
+	for _, id := range c.view.ISR {
+		if id != c.self && c.lagging(id, nowMs) {
+			return true
+		}
+	}
+	for i := range c.followers {
+		if f := &c.followers[i]; !c.view.inISR(f.id) && c.caughtUp(f) {
+			return true
+		}
+	}
+	return false
 }
 
 // Pending reports whether a proposal is under way.

@@ -22,6 +22,7 @@ func (r *Replica) begin(v *View) error {
 	defer r.mu.Unlock()
 	r.disconnectAll() // links of an epoch before belong to another core
 	r.following = nil
+	r.disconnectAll() // links of an earlier epoch, if no other view came in between: this one begins with none
 	r.leading = NewLeaderCore(r.set.o.NodeID, v, r.log, r.log.DurableEnd(), r.log.HighWatermark(), now, 0)
 	r.uncommitted.Store(r.log.HighWatermark() < r.leading.EpochStart())
 	r.leads.Store(true)
@@ -144,9 +145,9 @@ func (r *Replica) chooseLane(l *link) (moved bool) {
 // appendPush appends the part that a follower is to get to a frame, if there is anything for it. more asks for another turn.
 func (r *Replica) appendPush(frame []byte, l *link, s *sender, x *session) (out []byte, more bool) {
 	r.mu.Lock()
-	if l.lane.Load() != s || r.leading != nil && !r.view.inISR(l.node) && r.chooseLane(l) {
+	if l.lane.Load() != s || linkTo(r.links.Load(), l.node) != l || r.leading != nil && !r.view.inISR(l.node) && r.chooseLane(l) {
 		r.mu.Unlock()
-		return frame, false // the other stream has it
+		return frame, false // the other stream has it, or another leader epoch
 	}
 	c, p, ok := r.nextPush(l)
 	r.mu.Unlock()
@@ -222,8 +223,9 @@ func (r *Replica) followerAcked(node int32, brokerEpoch int64, epoch int32, end,
 	finishIn(all, nil, true)
 }
 
-// answered lets fn take in a follower's refusal or readiness, with the locks of the replica and of the sender held.
-func (r *Replica) answered(s *sender, x *session, fn func(c *LeaderCore)) {
+// answered lets fn take in a follower's refusal or readiness, with the lock of the replica held; current is the frame begun last. The lock of
+// the sender is not held, because fn looks into the log, which may wait for the WAL: other partitions go on being pushed.
+func (r *Replica) answered(s *sender, x *session, fn func(c *LeaderCore, current uint64)) {
 	r.mu.Lock()
 	c := r.leading
 	l := linkTo(r.links.Load(), s.node)
@@ -232,10 +234,11 @@ func (r *Replica) answered(s *sender, x *session, fn func(c *LeaderCore)) {
 		return
 	}
 	s.mu.Lock()
-	if s.session == x {
-		fn(c)
-	}
+	here, current := s.session == x, x.window.Current()
 	s.mu.Unlock()
+	if here {
+		fn(c, current)
+	}
 	l.probe = true
 	r.mu.Unlock()
 	l.mark()

@@ -493,9 +493,7 @@ func (s *sender) refused(x *session, seq uint64, id partition.ID, r Refusal, now
 	s.mu.Lock()
 	x.window.Refused(seq, p) // also when the follower is pushed to over the other stream by now: the ack of the frame comes over this one
 	s.mu.Unlock()
-	p.answered(s, x, func(c *LeaderCore) {
-		c.Refused(s.node, x.brokerEpoch, seq, r, x.window.Current(), nowMs)
-	})
+	p.answered(s, x, func(c *LeaderCore, current uint64) { c.Refused(s.node, x.brokerEpoch, seq, r, current, nowMs) })
 }
 
 func (s *sender) ready(x *session, epoch int32, id partition.ID, r Refusal, nowMs int64) {
@@ -503,5 +501,5 @@ func (s *sender) ready(x *session, epoch int32, id partition.ID, r Refusal, nowM
 	if p == nil {
 		return
 	}
-	p.answered(s, x, func(c *LeaderCore) { c.Ready(s.node, x.brokerEpoch, epoch, r, x.window.Current(), nowMs) })
+	p.answered(s, x, func(c *LeaderCore, current uint64) { c.Ready(s.node, x.brokerEpoch, epoch, r, current, nowMs) })
 }
