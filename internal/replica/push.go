@@ -20,7 +20,6 @@ func (r *Replica) begin(v *View) error {
 	now := r.set.nowMs()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.disconnectAll() // links of an epoch before belong to another core
 	r.following = nil
 	r.disconnectAll() // links of an earlier epoch, if no other view came in between: this one begins with none
 	r.leading = NewLeaderCore(r.set.o.NodeID, v, r.log, r.log.DurableEnd(), r.log.HighWatermark(), now, 0)
