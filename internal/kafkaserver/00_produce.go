@@ -32,8 +32,9 @@ const (
 	admitRetry    = 5 * time.Millisecond
 	// newsWithin is how long a producer is held back that may know of a leader before this node does; one whose leader this node has known
 	// for less than newsLate is behind itself.
-	newsWithin = 100 * time.Millisecond
-	newsLate   = time.Second
+	newsWithin    = 100 * time.Millisecond
+	newsLate      = time.Second
+	becomesLeader = time.Millisecond // between looks whether a replica that is to lead does
 )
 
 // produceCall is one Produce request from parsing to its response. It is pooled; the waiters inside are with replicas meanwhile.
@@ -276,15 +277,24 @@ func (p *produceCall) append(t *produceTopic, part *producePart, i int) {
 // awaitNews waits a moment for this node to learn that it leads. A client that the leader before sent here, because it stops, may be
 // quicker than the metadata; told that this node does not lead, it would wait for seconds. One that comes because it is behind itself is
 // not held up: this node has learnt lately that it leads no more.
+//
+// Between the news and the lead, too, it is waited: an answer that names this node, in the epoch that the client knows, is taken for an old one.
 func (p *produceCall) awaitNews(r *replica.Replica) {
-	if r.Leads() || !p.s.forwards() || r.LeaderKnownFor() < newsLate || p.s.cutOff() {
+	if r.Leads() || !p.s.forwards() || p.s.cutOff() {
 		return
 	}
 	if p.news.IsZero() {
 		p.news = time.Now().Add(newsWithin)
 	}
-	epoch := r.LeaderEpoch()
-	for !r.Leads() && r.LeaderEpoch() == epoch && time.Now().Before(p.news) && p.conn.ctx.Err() == nil {
+	epoch, late := r.LeaderEpoch(), r.LeaderKnownFor() >= newsLate
+	for !r.Leads() && time.Now().Before(p.news) && p.conn.ctx.Err() == nil {
+		if r.Leader() == p.s.deps.NodeID {
+			time.Sleep(becomesLeader)
+			continue
+		}
+		if !late || r.LeaderEpoch() != epoch {
+			return
+		}
 		look, cancel := context.WithDeadline(p.conn.ctx, p.news)
 		_ = p.s.deps.Meta.WaitApplied(look, p.s.image().Offset()+1) // the next image, or the end of the time
 		cancel()

@@ -33,6 +33,7 @@ type gapLoad struct {
 	t      *testing.T
 	topic  string
 	kafka  *kgo.Client
+	other  *kgo.Client // asks; what it learns is not what the measured client knows
 	admin  *kadm.Client
 	ledger *testcluster.Ledger
 	all    *Progress
@@ -57,12 +58,11 @@ func newGapLoad(t *testing.T, addresses []string, topic string) *gapLoad {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.kafka.Close)
-	other, err := kgo.NewClient(kgo.SeedBrokers(addresses...)) // what this one learns is not what the measured client knows
-	if err != nil {
+	if l.other, err = kgo.NewClient(kgo.SeedBrokers(addresses...)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(other.Close)
-	l.admin = kadm.NewClient(other)
+	t.Cleanup(l.other.Close)
+	l.admin = kadm.NewClient(l.other)
 	created, err := l.admin.CreateTopic(context.Background(), gapPartitions, gapReplicas, nil, topic)
 	if err = errors.Join(err, created.Err); err != nil {
 		t.Fatal(err)
@@ -105,11 +105,16 @@ func (l *gapLoad) write(ctx context.Context, p int32) {
 func (l *gapLoad) leaders(ctx context.Context) (leaders []int32, whole, preferred bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	topics, err := l.admin.ListTopics(ctx, l.topic)
+	req := kmsg.NewPtrMetadataRequest() // not by kadm, which may answer from what it was told seconds ago
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = &l.topic
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(ctx, l.other)
 	if err != nil {
 		return nil, false, false, err
 	}
-	parts := topics[l.topic].Partitions.Sorted()
+	parts := resp.Topics[0].Partitions
+	slices.SortFunc(parts, func(a, b kmsg.MetadataResponseTopicPartition) int { return int(a.Partition - b.Partition) })
 	whole, preferred = len(parts) == gapPartitions, true
 	for _, p := range parts {
 		leaders = append(leaders, p.Leader)
@@ -236,7 +241,7 @@ func (c *clientLog) Level() kgo.LogLevel {
 
 // Log implements kgo.Logger.
 func (c *clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	if level == kgo.LogLevelDebug && !strings.Contains(fmt.Sprint(keyvals...), "retrying") {
+	if level == kgo.LogLevelDebug && !strings.Contains(msg+fmt.Sprint(keyvals...), "retry") {
 		return
 	}
 	var b strings.Builder
