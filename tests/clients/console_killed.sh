@@ -55,8 +55,9 @@ check "kafka-consumer-groups --state: empty, with its coordinator" 1 "$(grep -cE
 
 tool elected $t.LeaderElectionCommand "${b[@]}" --election-type preferred --all-topic-partitions
 tool after $t.TopicCommand "${b[@]}" --describe
+# The metadata log is led by the controller, whichever that is.
 check "kafka-leader-election: every partition is led by its first replica" "" \
-  "$(sed -nE 's/.*Leader: ([0-9]+).Replicas: ([0-9]+).*/\1 \2/p' "$work/after" | awk '$1 != $2')"
+  "$(grep 'Leader: ' "$work/after" | grep -v 'Topic: __chronik_metadata' | grep -vE 'Leader: ([0-9]+).Replicas: \1,' || true)"
 tool status $t.MetadataQuorumCommand "${b[@]}" describe --status
 check "kafka-metadata-quorum --status: a leader, three voters" "LeaderId ok CurrentVoters 3" \
   "$(awk '/^LeaderId: +[1-3]$/ { l = "ok" } /^CurrentVoters:/ { n = gsub(/"id"/, "") } END { print "LeaderId", l, "CurrentVoters", n }' "$work/status")"
