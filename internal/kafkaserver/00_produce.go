@@ -256,6 +256,12 @@ func (p *produceCall) append(t *produceTopic, part *producePart, i int) {
 		return
 	}
 	batch := part.records[:info.Size()]
+	if p.acks == -1 { // before waiting for room, which may not come while too few are in sync
+		if err := r.CheckEnough(); err != nil {
+			part.fail(err, -1)
+			return
+		}
+	}
 	if err := p.admit(log, len(batch)); err != nil {
 		part.fail(err, -1)
 		return

@@ -141,6 +141,14 @@ func (r *Replica) Append(batch []byte, info recordbatch.Info, nowMs int64, acksA
 	return res, epoch, err
 }
 
+// CheckEnough is ErrNotEnoughReplicas while fewer replicas are in sync than the topic asks for.
+func (r *Replica) CheckEnough() error {
+	if !r.enoughISR() {
+		return ErrNotEnoughReplicas
+	}
+	return nil
+}
+
 // enoughISR reports whether as many replicas are in sync as the topic asks for. A topic with fewer replicas than that asks for all.
 func (r *Replica) enoughISR() bool {
 	r.mu.Lock()
