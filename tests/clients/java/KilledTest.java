@@ -187,8 +187,8 @@ public class KilledTest {
                 read(c, seen, null); // there are a group and its coordinator now
                 FutureTask<Void> writer = new FutureTask<>(() -> write(p));
                 FutureTask<Void> reader = new FutureTask<>(() -> read(c, seen, writer));
-                Thread.ofPlatform().start(writer);
-                Thread.ofPlatform().start(reader);
+                new Thread(writer).start();
+                new Thread(reader).start();
                 int code = new ProcessBuilder("./kills.sh", topic, group).inheritIO().directory(Path.of("").toAbsolutePath().toFile()).start().waitFor();
                 stop = true;
                 writer.get();
