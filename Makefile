@@ -15,10 +15,11 @@ KILLS    ?= 50
 FAULTS   ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz test-clients test-cluster conformance conformance-cluster sim nemesis failover moves gap torture bench completions
+.PHONY: help build run test race lint fuzz test-clients test-clients-cluster test-cluster conformance conformance-cluster sim nemesis failover \
+        moves gap torture bench completions
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
 
 build: ## the four static binaries in bin/
 	@mkdir -p $(BIN)
@@ -43,6 +44,9 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 test-clients: build ## real client libraries against a real node
 	tests/clients/run.sh
+
+test-clients-cluster: build ## the same on three nodes, also while each of them is killed
+	tests/clients/run.sh 3
 
 test-cluster: build ## shell scripts against real processes, TAP output
 	tests/cluster/run.sh

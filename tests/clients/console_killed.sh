@@ -30,7 +30,7 @@ from | tool produced $t.ConsoleProducer "${b[@]}" --topic "$topic" --reader-prop
 producer=$!
 tool perf $t.ProducerPerformance --topic "$perf" --num-records 6000 --record-size 100 --throughput 400 --producer-props bootstrap.servers="$CHRONIK_BOOTSTRAP" acks=all &
 load=$!
-tool consumed $t.consumer.ConsoleConsumer "${b[@]}" --topic "$topic" --group "$group" --timeout-ms 15000 &
+tool consumed $t.consumer.ConsoleConsumer "${b[@]}" --topic "$topic" --group "$group" --from-beginning --timeout-ms 15000 &
 consumer=$!
 for _ in $(seq 150); do [ ! -s "$work/consumed" ] || break; sleep 0.2; done
 ./kills.sh "$topic" "$group"
@@ -55,8 +55,9 @@ check "kafka-consumer-groups --state: empty, with its coordinator" 1 "$(grep -cE
 
 tool elected $t.LeaderElectionCommand "${b[@]}" --election-type preferred --all-topic-partitions
 tool after $t.TopicCommand "${b[@]}" --describe
+# The metadata log is led by the controller, whichever that is.
 check "kafka-leader-election: every partition is led by its first replica" "" \
-  "$(sed -nE 's/.*Leader: ([0-9]+).Replicas: ([0-9]+).*/\1 \2/p' "$work/after" | awk '$1 != $2')"
+  "$(grep 'Leader: ' "$work/after" | grep -v 'Topic: __chronik_metadata' | grep -vE 'Leader: ([0-9]+).Replicas: \1,' || true)"
 tool status $t.MetadataQuorumCommand "${b[@]}" describe --status
 check "kafka-metadata-quorum --status: a leader, three voters" "LeaderId ok CurrentVoters 3" \
   "$(awk '/^LeaderId: +[1-3]$/ { l = "ok" } /^CurrentVoters:/ { n = gsub(/"id"/, "") } END { print "LeaderId", l, "CurrentVoters", n }' "$work/status")"
