@@ -30,7 +30,7 @@ from | tool produced $t.ConsoleProducer "${b[@]}" --topic "$topic" --reader-prop
 producer=$!
 tool perf $t.ProducerPerformance --topic "$perf" --num-records 6000 --record-size 100 --throughput 400 --producer-props bootstrap.servers="$CHRONIK_BOOTSTRAP" acks=all &
 load=$!
-tool consumed $t.consumer.ConsoleConsumer "${b[@]}" --topic "$topic" --group "$group" --timeout-ms 15000 &
+tool consumed $t.consumer.ConsoleConsumer "${b[@]}" --topic "$topic" --group "$group" --from-beginning --timeout-ms 15000 &
 consumer=$!
 for _ in $(seq 150); do [ ! -s "$work/consumed" ] || break; sleep 0.2; done
 ./kills.sh "$topic" "$group"
