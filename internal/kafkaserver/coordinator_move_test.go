@@ -16,27 +16,27 @@ func TestCoordinatorThatSeemsDead(t *testing.T) {
 	tr.topicOn("t", 2, 3)
 	s := tr.nodes[0]
 	topic := s.image().Topic("t")
-	look := func(within time.Duration) (int32, error, time.Duration) {
+	look := func(within time.Duration) (int32, time.Duration, error) {
 		began := time.Now()
 		node, err := s.settledLeader(t.Context(), topic, 0, began.Add(within))
-		return node, err, time.Since(began)
+		return node, time.Since(began), err
 	}
-	if node, err, took := look(5 * time.Second); node != 2 || err != nil || took > 2*time.Second {
+	if node, took, err := look(5 * time.Second); node != 2 || err != nil || took > 2*time.Second {
 		t.Errorf("nobody seems dead: node %d, %v, after %v", node, err, took)
 	}
 	s.suspects.Store(&[]int32{2})
-	if node, err, took := look(200 * time.Millisecond); node != 2 || err != nil || took < 200*time.Millisecond {
+	if node, took, err := look(200 * time.Millisecond); node != 2 || err != nil || took < 200*time.Millisecond {
 		t.Errorf("a suspect that stays the leader: node %d, %v, after %v", node, err, took)
 	}
 	time.AfterFunc(100*time.Millisecond, func() { tr.setLeader("t", 3, 3) })
-	if node, err, took := look(10 * time.Second); node != 3 || err != nil || took > 8*time.Second {
+	if node, took, err := look(10 * time.Second); node != 3 || err != nil || took > 8*time.Second {
 		t.Errorf("another one leads: node %d, %v, after %v", node, err, took)
 	}
 	tr.setLeader("t", metadata.NoLeader, 3)
-	if _, err, took := look(200 * time.Millisecond); !errors.Is(err, group.ErrNotAvailable) || took < 200*time.Millisecond {
+	if _, took, err := look(200 * time.Millisecond); !errors.Is(err, group.ErrNotAvailable) || took < 200*time.Millisecond {
 		t.Errorf("nobody leads: %v, after %v", err, took)
 	}
-	if _, err, _ := look(0); !errors.Is(err, group.ErrNotAvailable) {
+	if _, _, err := look(0); !errors.Is(err, group.ErrNotAvailable) {
 		t.Errorf("no time to wait: %v", err)
 	}
 }

@@ -443,7 +443,7 @@ func TestStatusKeepsARowForANodeThatIsAway(t *testing.T) {
 
 // A broker that accepts connections and never answers (stopped, or not serving yet) holds a status up for no longer than its own row takes.
 func TestStatusIsNotHeldUpByASilentBroker(t *testing.T) {
-	cl, c := newCluster(t, kfake.SeedTopics(3, "orders"))
+	cl, _ := newCluster(t, kfake.SeedTopics(3, "orders"))
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -469,7 +469,7 @@ func TestStatusIsNotHeldUpByASilentBroker(t *testing.T) {
 	})
 	for _, bootstrap := range [][]string{{silent.Addr().String(), cl.ListenAddrs()[1]}, cl.ListenAddrs()[1:2]} {
 		for range 2 { // whom it asks first is drawn
-			c, err = OpenTarget("chronikctl", Target{Bootstrap: bootstrap})
+			c, err := OpenTarget("chronikctl", Target{Bootstrap: bootstrap})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -39,7 +39,6 @@ func (s *Set) runISR(ctx context.Context) {
 		case <-s.isr:
 		}
 		gap := time.Since(last)
-		last = time.Now()
 		if gap < ownGap {
 			gap = 0
 		}
