@@ -20,6 +20,10 @@ type IsrChange struct {
 	ISR                                    []int32
 	// BrokerEpochs are those of ISR's members, in its order.
 	BrokerEpochs []int64
+	// Lost are brokers that lack acknowledged records: they do not become, or stay, eligible leader replicas.
+	Lost []int32 `json:",omitempty"`
+	// Resign: the leader's own log is damaged. It leaves the ISR, and a member that is in service leads, in one event.
+	Resign bool `json:",omitempty"`
 }
 
 // MinISR is how many in-sync replicas a partition of the topic needs before a record counts as acknowledged: min.insync.replicas of the
@@ -53,6 +57,9 @@ func DecideIsr(im *metadata.Image, from int32, fromEpoch int64, c *IsrChange, mi
 	if err := checkProposer(im, from, fromEpoch, p, c); err != nil {
 		return nil, err
 	}
+	if c.Resign {
+		return decideResign(im, t, p, from, c, minISR)
+	}
 	out := int32(-1)
 	for i, id := range c.ISR {
 		b := im.Broker(id)
@@ -73,8 +80,46 @@ func DecideIsr(im *metadata.Image, from int32, fromEpoch int64, c *IsrChange, mi
 		ev.ISR, ev.ELR, ev.BrokerEpochs = p.ISR, p.ELR, brokerEpochs(im, p.ISR)
 		return ev, refuse(ErrIneligibleReplica, "Broker %d is fenced.", out)
 	}
-	ev.ISR, ev.ELR, ev.BrokerEpochs = c.ISR, nextELR(p.ISR, p.ELR, c.ISR, minISR), c.BrokerEpochs
+	ev.ISR, ev.ELR, ev.BrokerEpochs = c.ISR, withoutAll(nextELR(p.ISR, p.ELR, c.ISR, minISR), c.Lost), c.BrokerEpochs
 	return ev, nil
+}
+
+// decideResign makes another member of the ISR the leader. Who resigns has damaged data: it comes into neither ISR nor ELR. A refusal
+// because nobody is in service is not definite: the proposal holds until somebody is, or the partition changes.
+func decideResign(im *metadata.Image, t *metadata.Topic, p *metadata.Partition, from int32, c *IsrChange, minISR int) (metadata.Event, error) {
+	leader := metadata.NoLeader
+	for i, id := range c.ISR {
+		b := im.Broker(id)
+		switch {
+		case !p.InISR(id):
+			return nil, refuse(ErrInvalidRequest, "Broker %d is not in the ISR %v.", id, p.ISR)
+		case b == nil || b.Epoch < c.BrokerEpochs[i]:
+			return nil, fmt.Errorf("resign: broker %d is not known with epoch %d: %w", id, c.BrokerEpochs[i], metalog.ErrNotController)
+		case b.Epoch > c.BrokerEpochs[i]:
+			return nil, refuse(ErrIneligibleReplica, "Broker %d has epoch %d; it was measured with epoch %d.", id, b.Epoch, c.BrokerEpochs[i])
+		}
+	}
+	for _, id := range p.Replicas {
+		if slices.Contains(c.ISR, id) && inService(im, id) {
+			leader = id
+			break
+		}
+	}
+	if leader == metadata.NoLeader {
+		return nil, refuse(ErrEligibleLeadersNotUp, "None of %v can lead instead of broker %d.", c.ISR, from)
+	}
+	elr := withoutAll(nextELR(p.ISR, p.ELR, c.ISR, minISR), append([]int32{from}, c.Lost...))
+	return &metadata.SetLeader{Name: t.Name, TopicID: t.ID, Partition: c.Partition, Leader: leader, ISR: c.ISR, ELR: elr,
+		LeaderEpoch: p.LeaderEpoch + 1, PartitionEpoch: p.PartitionEpoch + 1}, nil
+}
+
+// withoutAll is ids without those in out; nil if nothing is left. ids is changed.
+func withoutAll(ids, out []int32) []int32 {
+	ids = slices.DeleteFunc(ids, func(id int32) bool { return slices.Contains(out, id) })
+	if len(ids) == 0 {
+		return nil
+	}
+	return ids
 }
 
 // proposedPartition finds the partition and holds what can be said of the proposal without the image.
@@ -105,8 +150,13 @@ func checkProposer(im *metadata.Image, from int32, fromEpoch int64, p *metadata.
 		return refuse(ErrStaleLeaderEpoch, "Broker %d does not lead in leader epoch %d.", from, p.LeaderEpoch)
 	case c.PartitionEpoch < p.PartitionEpoch:
 		return refuse(ErrStalePartitionEpoch, "The partition epoch is %d, not %d.", p.PartitionEpoch, c.PartitionEpoch)
-	case !slices.Contains(c.ISR, from):
-		return refuse(ErrInvalidRequest, "The ISR %v is without the leader %d.", c.ISR, from)
+	case slices.Contains(c.ISR, from) == c.Resign:
+		return refuse(ErrInvalidRequest, "The ISR %v of leader %d; it resigns: %t.", c.ISR, from, c.Resign)
+	}
+	for _, id := range c.Lost {
+		if slices.Contains(c.ISR, id) {
+			return refuse(ErrInvalidRequest, "Broker %d lacks records and stands in the ISR %v.", id, c.ISR)
+		}
 	}
 	for i, id := range c.ISR {
 		if !p.HasReplica(id) || slices.Contains(c.ISR[:i], id) {

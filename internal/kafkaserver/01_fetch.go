@@ -431,6 +431,9 @@ func (s *Server) readPart(b []byte, p *fetchPart, q *fetchQuery, maxBytes int, f
 
 // logReadError logs that a partition's records could not be read; that they are no more is nothing to log.
 func (s *Server) logReadError(p *fetchPart, err error) {
+	if err != nil && p.replica != nil {
+		p.replica.ReportCorrupt(p.offset, err)
+	}
 	if err != nil && !errors.Is(err, partition.ErrOutOfRange) && s.readErrors.allow(s.now.Load()) {
 		s.log.Error("fetch failed", "topic", p.replica.Topic(), "partition", p.index, "offset", p.offset, "err", err)
 	}

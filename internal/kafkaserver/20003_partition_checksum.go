@@ -50,6 +50,7 @@ func (s *Server) handlePartitionChecksum(r *request, req *chronikapi.PartitionCh
 		return nil
 	}
 	if err := s.checksum(resp, req, l); err != nil {
+		replica.ReportCorrupt(req.From, err)
 		return fail(err)
 	}
 	return resp

@@ -14,9 +14,12 @@ func init() {
 	register(&api{key: kmsg.DeleteRecords, min: 0, max: 2}, (*Server).handleDeleteRecords)
 }
 
-// handleDeleteRecords moves log start offsets. The answer comes when the new start is durable.
-func (s *Server) handleDeleteRecords(_ *request, req *kmsg.DeleteRecordsRequest) kmsg.Response {
+// handleDeleteRecords moves log start offsets. The answer comes when the new starts are durable on every replica that may be elected: what a
+// client was told is deleted does not come back with another leader. A start that is not there in time has moved all the same.
+func (s *Server) handleDeleteRecords(r *request, req *kmsg.DeleteRecordsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDeleteRecordsResponse()
+	ctx, cancel := adminContext(r, req.TimeoutMillis)
+	defer cancel()
 	im := s.image()
 	for i := range req.Topics {
 		t := &req.Topics[i]
@@ -29,6 +32,22 @@ func (s *Server) handleDeleteRecords(_ *request, req *kmsg.DeleteRecordsRequest)
 			answer.Partitions = append(answer.Partitions, a)
 		}
 		resp.Topics = append(resp.Topics, answer)
+	}
+	for i := range resp.Topics { // all have moved before one is waited for
+		t := im.Topic(resp.Topics[i].Topic)
+		for j := range resp.Topics[i].Partitions {
+			a := &resp.Topics[i].Partitions[j]
+			if a.ErrorCode != 0 {
+				continue
+			}
+			err := error(kerr.NotLeaderForPartition)
+			if replica := s.deps.Replicas.Get(t.ID, a.Partition); replica != nil {
+				err = replica.AwaitStart(ctx, a.LowWatermark)
+			}
+			if err != nil {
+				a.LowWatermark, a.ErrorCode = -1, errorCode(err)
+			}
+		}
 	}
 	return resp
 }

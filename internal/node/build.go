@@ -111,6 +111,7 @@ func (n *Node) build(context.Context) error {
 		Settings:    n.topicSetting,
 		Open:        n.mesh.Open,
 		ChangeISR:   n.changeISR,
+		Compare:     n.compare,
 		Fatal:       n.fatal,
 		Retried:     func() { watch.refresh(n.meta.Image()) },
 		Logger:      n.logger,

@@ -13,6 +13,7 @@ import (
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/metalog"
 	"github.com/chronik-io/chronik/internal/peer"
+	"github.com/chronik-io/chronik/internal/replica"
 )
 
 // This file connects the replicas of this node with those of others: streams between them, and what their leaders propose to the
@@ -39,6 +40,32 @@ func (n *Node) replicate() {
 	n.mesh.HandleStream(peer.ClassCatchUp, n.replicas.Serve)
 	n.mesh.Handle(peer.MethodIsr, n.handleIsr)
 	n.mesh.Handle(peer.MethodResign, n.handleResign)
+	n.mesh.Handle(peer.MethodCompare, n.handleCompare)
+}
+
+// compare asks a follower's node what it has of a range.
+func (n *Node) compare(ctx context.Context, node int32, x *replica.Range) (c replica.Comparison, err error) {
+	payload, err := json.Marshal(x)
+	if err != nil {
+		return c, fmt.Errorf("encode range: %w", err)
+	}
+	back, err := n.mesh.Call(ctx, node, peer.MethodCompare, payload)
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(back, &c); err != nil {
+		return replica.Comparison{}, fmt.Errorf("read comparison: %w", err)
+	}
+	return c, nil
+}
+
+// handleCompare answers a leader on another node.
+func (n *Node) handleCompare(_ context.Context, _ *peer.Hello, payload []byte) ([]byte, error) {
+	var x replica.Range
+	if err := json.Unmarshal(payload, &x); err != nil {
+		return nil, fmt.Errorf("read range: %w", err)
+	}
+	return json.Marshal(n.replicas.Compare(&x))
 }
 
 // changeISR gives changes of ISRs to the controller, here or elsewhere.

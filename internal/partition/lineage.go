@@ -49,12 +49,12 @@ func (l *Log) SetLeaderEpoch(epoch int32) error {
 }
 
 // NoteLeaderEpoch makes a follower refuse what leaders of lower epochs send. Nothing is recorded: the metadata has the epoch, and the
-// lineage gets it with the first record of that epoch.
+// lineage gets it with the first record of that epoch. A log with a fault notes it too: its leader has it begin anew.
 func (l *Log) NoteLeaderEpoch(epoch int32) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.usable(); err != nil {
-		return err
+	if l.gone != nil {
+		return l.gone
 	}
 	if epoch < l.leaderEpoch {
 		return fmt.Errorf("note epoch %d of %s, now %d: %w", epoch, l.id, l.leaderEpoch, ErrStaleLeaderEpoch)

@@ -25,6 +25,7 @@ const (
 	MethodForward   Method = 17  // a client's request, to the controller
 	MethodResign    Method = 19  // a broker to the controller: it stops
 	MethodApplied   Method = 18  // which metadata offset a broker shows
+	MethodCompare   Method = 20  // a leader to a follower: the checksum of a range
 	MethodFound     Method = 240 // and above, to 255: founding
 )
 

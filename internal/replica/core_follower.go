@@ -16,6 +16,7 @@ type FollowerCore struct {
 	log  Lineage
 	// verified is the end up to which the log is known to be the leader's of this epoch; -1 before the first push that fitted.
 	verified int64
+	faulty   bool // the log is damaged
 	bugs     Bugs
 }
 
@@ -58,6 +59,12 @@ func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 			return false, f.refuse(true), nil
 		}
 	}
+	if f.faulty {
+		if p.Reset && !f.view.counts(f.self) { // while it counts, what is good of it may be the last copy
+			return true, Refusal{}, nil
+		}
+		return false, f.refuse(true), nil
+	}
 	end := f.log.End()
 	if p.Reset && f.verified >= 0 && p.Base <= end {
 		p.Reset = false // asked for twice: what came since may be acked
@@ -99,7 +106,7 @@ func (f *FollowerCore) overruled(p *Push) bool {
 // refuse describes the own log.
 func (f *FollowerCore) refuse(notReady bool) Refusal {
 	end := f.log.End()
-	return Refusal{NotReady: notReady, LastEpoch: epochBefore(f.log, end), End: end, LogEnd: end}
+	return Refusal{NotReady: notReady, Faulty: f.faulty, LastEpoch: epochBefore(f.log, end), End: end, LogEnd: end}
 }
 
 // Ready describes the own log to the leader that the view shows.

@@ -16,6 +16,10 @@ type Proposal struct {
 	ISR            []int32
 	// BrokerEpochs are the incarnations that were measured, in the order of ISR.
 	BrokerEpochs []int64
+	// Lost are members of the ISR or ELR that leave both: they have not all that was acknowledged.
+	Lost []int32
+	// Resign: the leader leaves the ISR, and one of its other members is to lead.
+	Resign bool
 
 	added []int32 // beyond the committed ISR: they count for the high watermark until the outcome is known
 }
@@ -28,12 +32,15 @@ func (c *LeaderCore) Propose(nowMs int64) *Proposal {
 		}
 		return c.pending
 	}
+	if c.pending = c.resignation(); c.pending != nil || c.unfit {
+		return c.pending
+	}
 	if !c.changes(nowMs) {
 		return nil
 	}
 	v := c.view
 	isr := make([]int32, 0, len(v.Members))
-	var added []int32
+	var added, lost []int32
 	for _, id := range v.ISR {
 		if id == c.self || !c.lagging(id, nowMs) {
 			isr = append(isr, id)
@@ -45,13 +52,16 @@ func (c *LeaderCore) Propose(nowMs int64) *Proposal {
 			isr = append(isr, f.id)
 			added = append(added, f.id)
 		}
+		if f.lost && v.counts(f.id) {
+			lost = append(lost, f.id)
+		}
 	}
-	c.pending = &Proposal{LeaderEpoch: v.LeaderEpoch, PartitionEpoch: v.PartitionEpoch, ISR: isr, added: added}
+	c.pending = &Proposal{LeaderEpoch: v.LeaderEpoch, PartitionEpoch: v.PartitionEpoch, ISR: isr, Lost: lost, added: added}
 	c.pending.BrokerEpochs = c.measured(isr, false)
 	return c.pending
 }
 
-// changes reports whether somebody is to leave the ISR or to join it.
+// changes reports whether somebody is to leave the ISR or ELR, or to join the ISR.
 func (c *LeaderCore) changes(nowMs int64) bool {
 	for _, id := range c.view.ISR {
 		if id != c.self && c.lagging(id, nowMs) {
@@ -59,7 +69,7 @@ func (c *LeaderCore) changes(nowMs int64) bool {
 		}
 	}
 	for i := range c.followers {
-		if f := &c.followers[i]; !c.view.inISR(f.id) && c.caughtUp(f) {
+		if f := &c.followers[i]; !c.view.inISR(f.id) && c.caughtUp(f) || f.lost && c.view.counts(f.id) {
 			return true
 		}
 	}
@@ -109,7 +119,7 @@ func (c *LeaderCore) caughtUp(f *followerState) bool {
 	if m == nil || m.Away || f.lost || !f.connected || f.brokerEpoch != m.BrokerEpoch && c.bugs&BugAckAnyIncarnation == 0 {
 		return false
 	}
-	return f.match >= c.hw && (f.match >= c.start || c.bugs&BugExpandBelowStart != 0)
+	return f.logStart >= c.needStart && f.match >= c.hw && (f.match >= c.start || c.bugs&BugExpandBelowStart != 0)
 }
 
 // Rejected tells that the controller has definitely refused the proposal: no copy of it was, or will be, accepted. A refusal because the
@@ -117,6 +127,9 @@ func (c *LeaderCore) caughtUp(f *followerState) bool {
 func (c *LeaderCore) Rejected(p *Proposal) {
 	if c.pending == p {
 		c.pending = nil
+		if p.Resign {
+			c.resignRefused = c.view
+		}
 	}
 }
 

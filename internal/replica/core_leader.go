@@ -13,6 +13,12 @@ type LeaderCore struct {
 	durable   int64 // own durable end
 	followers []followerState
 	pending   *Proposal
+	// resign: the own log is damaged, somebody else is to lead; unfit: nothing can be served from it. resignRefused is the view in which
+	// nobody else could.
+	resign, unfit bool
+	resignRefused *View
+	// needStart is the log start that a client may have been told of: no follower without it joins the ISR. -1: none.
+	needStart int64
 	bugs      Bugs
 }
 
@@ -36,6 +42,10 @@ type followerState struct {
 	// connected: there is a stream to the incarnation.
 	connected bool
 	lost      bool // it has less than it had acked
+	// faulty: its log is damaged and it takes nothing; repair: it has asked to begin anew.
+	faulty, repair bool
+	// logStart is the log start that it has on its disk; -1: not known.
+	logStart int64
 	// caughtUpMs is when it last had all that the log had; heardMs when there was last a sign of life.
 	caughtUpMs int64
 	heardMs    int64
@@ -45,7 +55,7 @@ type followerState struct {
 
 // NewLeaderCore begins to lead in the view's epoch. hw is the high watermark known so far, durable the own durable end.
 func NewLeaderCore(self int32, v *View, log Lineage, durable, hw, nowMs int64, bugs Bugs) *LeaderCore {
-	c := &LeaderCore{self: self, log: log, start: log.End(), hw: hw, durable: durable, bugs: bugs}
+	c := &LeaderCore{self: self, log: log, start: log.End(), hw: hw, durable: durable, needStart: -1, bugs: bugs}
 	c.Follow(v, nowMs)
 	return c
 }
@@ -66,7 +76,7 @@ func (c *LeaderCore) Follow(v *View, nowMs int64) {
 		if id == c.self {
 			continue
 		}
-		f := followerState{id: id, match: -1, next: -1, caughtUpMs: nowMs, heardMs: nowMs}
+		f := followerState{id: id, match: -1, next: -1, logStart: -1, caughtUpMs: nowMs, heardMs: nowMs}
 		if at := slices.IndexFunc(old, func(f followerState) bool { return f.id == id }); at >= 0 {
 			f = old[at]
 		}
@@ -119,8 +129,9 @@ func (c *LeaderCore) Connected(id int32, brokerEpoch int64, current uint64, nowM
 		return
 	}
 	if f.brokerEpoch != brokerEpoch && c.bugs&BugAckAnyIncarnation == 0 {
-		f.match = -1
+		f.match, f.logStart = -1, -1
 	}
+	f.faulty, f.repair = false, false // it says so again
 	f.brokerEpoch, f.connected, f.resume, f.heardMs = brokerEpoch, true, current+1, nowMs
 	f.next, f.guess, f.reset = max(c.start, f.acked), true, false
 }
@@ -170,6 +181,9 @@ func (c *LeaderCore) Ack(id int32, brokerEpoch int64, leaderEpoch int32, end, no
 		return
 	}
 	f.heardMs = nowMs
+	if f.faulty {
+		return
+	}
 	f.guess = false
 	if end > f.match {
 		f.match = end
@@ -198,6 +212,8 @@ func (c *LeaderCore) noteCaughtUp(f *followerState, nowMs int64) {
 type Refusal struct {
 	// NotReady: the follower's metadata does not show this leader and epoch yet, or any more; it says Ready when it does.
 	NotReady bool
+	// Faulty: the follower's log is damaged. It takes nothing before it may begin anew, which is when it no longer counts; Ready says so again.
+	Faulty bool
 	// LastEpoch and End are the last epoch and the end of that part of the follower's log which may be the leader's too; End is -1 if no part
 	// can be.
 	LastEpoch int32
@@ -219,6 +235,10 @@ func (c *LeaderCore) Refused(id int32, brokerEpoch int64, seq uint64, r Refusal,
 	}
 	f.resume = current
 	f.match = -1
+	if r.Faulty {
+		f.fault(false)
+		return
+	}
 	if r.NotReady {
 		f.next = -1
 		return
@@ -233,6 +253,12 @@ func (c *LeaderCore) Ready(id int32, brokerEpoch int64, leaderEpoch int32, r Ref
 		return
 	}
 	f.heardMs = nowMs
+	if r.Faulty {
+		f.resume = current
+		f.fault(true)
+		return
+	}
+	f.faulty = false
 	c.noteLost(f, r)
 	if f.next < 0 {
 		f.resume = current

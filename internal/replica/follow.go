@@ -30,14 +30,27 @@ func (r *Replica) follow(v *View) error {
 	} else if r.following.Follow(v) {
 		r.still = false
 	}
+	if r.corrupt != nil {
+		r.following.Faulty()
+	}
 	return nil
 }
 
 // receive takes a part of a push: it is in the WAL when receive returns without a refusal, and durable when the WAL says so. An error ends
-// the process if it is ErrDiverged, else the stream.
+// the process if it is ErrDiverged, else the stream. Damage of the log concerns this partition only: it is refused until it is repaired.
 func (r *Replica) receive(ctx context.Context, p *Push, batches []byte, nowMs int64) (*Refusal, error) {
 	r.receiving.Lock()
 	defer r.receiving.Unlock()
+	refusal, err := r.receiveSound(ctx, p, batches, nowMs)
+	if errors.Is(err, partition.ErrCorrupt) && !errors.Is(err, ErrDiverged) {
+		r.damaged(err, r.renewals.Load())
+		return &Refusal{NotReady: true, Faulty: true}, nil
+	}
+	return refusal, err
+}
+
+// receiveSound is receive into a log without known damage. receiving is held.
+func (r *Replica) receiveSound(ctx context.Context, p *Push, batches []byte, nowMs int64) (*Refusal, error) {
 	batches, end, refusal, err := r.accept(p, batches)
 	if refusal != nil || err != nil {
 		return refusal, err
@@ -76,7 +89,7 @@ func (r *Replica) take(ctx context.Context, p *Push, batches []byte, nowMs int64
 			return last + 1, nil, nil
 		case errors.Is(err, partition.ErrStaleLeaderEpoch), errors.Is(err, partition.ErrDropped), errors.Is(err, partition.ErrOutOfRange):
 			return 0, &Refusal{NotReady: true}, nil // the metadata has moved on meanwhile
-		case errors.Is(err, partition.ErrCorrupt), errors.Is(err, partition.ErrTooLarge), errors.Is(err, partition.ErrBadBatch):
+		case errors.Is(err, partition.ErrTooLarge), errors.Is(err, partition.ErrBadBatch):
 			r.standStill(p, err)
 			return 0, &Refusal{NotReady: true}, nil
 		case !errors.Is(err, partition.ErrWALFull) && !errors.Is(err, partition.ErrNoSpace) || r.set.closed() || ctx.Err() != nil || time.Since(began) > answerSilence:
@@ -96,7 +109,7 @@ func (r *Replica) take(ctx context.Context, p *Push, batches []byte, nowMs int64
 	}
 }
 
-// standStill takes no more of this partition in the push's leader epoch: its log, or what the leader has, is not as it should be. The leader
+// standStill takes no more of this partition in the push's leader epoch: what the leader has is not as it should be. The leader
 // takes this node out of the ISR. The other partitions of the stream go on (R16).
 func (r *Replica) standStill(p *Push, err error) {
 	r.set.log.Error("follower stands still: what its leader pushes cannot be taken", "partition", r.id.String(), "topic", r.topic, "leader", p.Leader,
@@ -124,6 +137,8 @@ func (r *Replica) accept(p *Push, batches []byte) (rest []byte, end int64, refus
 		if err := r.log.Reset(p.Base); err != nil {
 			return nil, 0, nil, fmt.Errorf("begin anew at %d: %w", p.Base, err)
 		}
+		f.Renewed()
+		r.renewed(p)
 	}
 	end = p.Base
 	for len(batches) > 0 {

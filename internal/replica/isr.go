@@ -71,7 +71,7 @@ func (s *Set) propose(ctx context.Context, some []proposalOf) {
 	changes := make([]controller.IsrChange, len(some))
 	for i, x := range some {
 		changes[i] = controller.IsrChange{TopicID: x.r.id.Topic, Partition: x.r.id.Partition, LeaderEpoch: x.p.LeaderEpoch,
-			PartitionEpoch: x.p.PartitionEpoch, ISR: x.p.ISR, BrokerEpochs: x.p.BrokerEpochs}
+			PartitionEpoch: x.p.PartitionEpoch, ISR: x.p.ISR, BrokerEpochs: x.p.BrokerEpochs, Lost: x.p.Lost, Resign: x.p.Resign}
 	}
 	ctx, cancel := context.WithTimeout(ctx, isrTimeout)
 	defer cancel()

@@ -87,7 +87,9 @@ func (n *network) start(id int32) {
 		ChangeISR: func(_ context.Context, changes []controller.IsrChange) ([]error, error) {
 			return n.changeISR(id, changes)
 		},
-		Fatal: func(err error) { x.fatal = err }})
+		Compare:      func(_ context.Context, to int32, r *Range) (Comparison, error) { return n.compare(id, to, r) },
+		CompareEvery: 5 * time.Millisecond,
+		Fatal:        func(err error) { x.fatal = err }})
 	ctx, cancel := context.WithCancel(context.Background())
 	n.mu.Lock()
 	x.store, x.set, x.cancel, x.done, x.shown = store, set, cancel, make(chan struct{}), n.im
@@ -374,4 +376,16 @@ func (s *memStream) Close() error {
 		s.other.once.Do(func() { close(s.other.quit) })
 	}
 	return nil
+}
+
+// compare asks another node's set, as a call would.
+func (n *network) compare(from, to int32, x *Range) (Comparison, error) {
+	n.mu.Lock()
+	y := n.nodes[to].set
+	cut := n.cut[from] || n.cut[to]
+	n.mu.Unlock()
+	if y == nil || cut {
+		return Comparison{}, peer.ErrUnreachable
+	}
+	return y.Compare(x), nil
 }

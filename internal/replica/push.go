@@ -13,16 +13,25 @@ import (
 
 // begin makes this node lead in the view's epoch, from the log's end on.
 func (r *Replica) begin(v *View) error {
-	if err := r.log.SetLeaderEpoch(v.LeaderEpoch); err != nil {
+	err := r.log.SetLeaderEpoch(v.LeaderEpoch)
+	unfit := errors.Is(err, partition.ErrCorrupt)
+	if err != nil && !unfit {
 		return err
 	}
-	r.log.SetRetention(true)
+	r.log.SetRetention(!unfit)
 	now := r.set.nowMs()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.following = nil
 	r.disconnectAll() // links of an earlier epoch, if no other view came in between: this one begins with none
 	r.leading = NewLeaderCore(r.set.o.NodeID, v, r.log, r.log.DurableEnd(), r.log.HighWatermark(), now, 0)
+	r.leading.RequireStart(r.log.Start())
+	if unfit || r.corrupt != nil {
+		r.leading.Resign(unfit)
+	}
+	if unfit {
+		return nil
+	}
 	r.uncommitted.Store(r.log.HighWatermark() < r.leading.EpochStart())
 	r.leads.Store(true)
 	r.connectAll(v, now)
@@ -43,7 +52,7 @@ func (r *Replica) connectAll(v *View, nowMs int64) {
 			continue
 		}
 		if s := r.set.sender(id, peer.ClassLive); s != nil {
-			l := &link{r: r, node: id, sentHW: -1, sentStart: -1}
+			l := &link{r: r, node: id, sentHW: -1, sentStart: -1, carried: -1}
 			s.attach(l, nowMs)
 			links = append(links, l)
 		}
@@ -160,7 +169,10 @@ func (r *Replica) appendPush(frame []byte, l *link, s *sender, x *session) (out 
 	case errors.Is(err, partition.ErrOutOfRange): // the log start has moved
 		return frame[:at], true
 	case err != nil:
-		r.set.log.Error("follower cannot be pushed to", "partition", r.id.String(), "node", l.node, "err", err)
+		if r.corruptAt.Load() == 0 {
+			r.set.log.Error("follower cannot be pushed to", "partition", r.id.String(), "node", l.node, "err", err)
+		}
+		r.ReportCorrupt(p.Base, err)
 		return frame[:at], false
 	}
 	p.PrevEpoch = prevEpoch
@@ -175,7 +187,7 @@ func (r *Replica) appendPush(frame []byte, l *link, s *sender, x *session) (out 
 	}
 	c.Sent(l.node, next)
 	l.probe, l.sentHW, l.sentStart = false, p.HighWatermark, p.LogStart
-	s.sent(x, r, p.LeaderEpoch, next)
+	l.carries(x, s.sent(x, r, p.LeaderEpoch, next), min(p.LogStart, next))
 	putPushHead(out[at:], r.id, &p, len(out)-at-pushHead)
 	return out, next < r.log.End()
 }
@@ -202,18 +214,23 @@ func (r *Replica) nextOf(c *LeaderCore, l *link) (from int64, reset, ok bool) {
 	return c.Next(l.node)
 }
 
-// followerAcked takes in that a follower has everything up to end on its disk.
-func (r *Replica) followerAcked(node int32, brokerEpoch int64, epoch int32, end, nowMs int64) {
+// followerAcked takes in that a follower has everything up to end on its disk, with frame upTo of its stream and all before.
+func (r *Replica) followerAcked(node int32, x *session, upTo uint64, epoch int32, end, nowMs int64) {
 	r.mu.Lock()
 	c := r.leading
 	if c == nil {
 		r.mu.Unlock()
 		return
 	}
-	c.Ack(node, brokerEpoch, epoch, end, nowMs)
+	c.Ack(node, x.brokerEpoch, epoch, end, nowMs)
 	all := r.advanceLocked()
-	if l := linkTo(r.links.Load(), node); l != nil && l.lane.Load().class == peer.ClassCatchUp {
-		r.chooseLane(l)
+	if l := linkTo(r.links.Load(), node); l != nil {
+		if start := l.startsAcked(x, upTo); c.AckStart(node, x.brokerEpoch, start) {
+			r.wakeLocked()
+		}
+		if l.lane.Load().class == peer.ClassCatchUp {
+			r.chooseLane(l)
+		}
 	}
 	if !c.Pending() && !r.view.inISR(node) && c.Wanted(node) {
 		r.set.kickISR()
@@ -238,7 +255,9 @@ func (r *Replica) answered(s *sender, x *session, fn func(c *LeaderCore, current
 	if here {
 		fn(c, current)
 	}
+	l.forgetStarts()
 	l.probe = true
+	r.wantRepairs()
 	r.mu.Unlock()
 	l.mark()
 }
@@ -275,9 +294,10 @@ func (r *Replica) tick(nowMs, gapMs int64) *Proposal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.leading
-	if c == nil || !r.leads.Load() {
+	if c == nil || !r.leads.Load() && !c.Unfit() {
 		return nil
 	}
+	r.wantRepairs()
 	if gapMs > 0 {
 		c.Forgive(gapMs, nowMs)
 	}

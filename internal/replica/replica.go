@@ -46,6 +46,11 @@ type Replica struct {
 	uncommitted atomic.Bool  // leader whose high watermark is below where its epoch began
 	links       atomic.Pointer[[]*link]
 
+	reported  atomic.Bool  // damage was seen and is to be looked at again
+	corruptAt atomic.Int32 // 1 while corrupt is set
+	renewals  atomic.Int64 // how often the log has begun anew
+	soundAt   time.Time    // the log was read as a whole then; of runRepairs
+
 	receiving sync.Mutex // held while a push is taken; before mu in the lock order
 
 	mu        sync.Mutex // guards the rest
@@ -54,6 +59,7 @@ type Replica struct {
 	following *FollowerCore // else
 	still     bool          // nothing of this leader epoch can be taken any more
 	dropped   bool
+	corrupt   error       // damage of the log, until it begins anew
 	all       waitQueue   // acks=all: wait for the high watermark
 	own       waitQueue   // acks=1: wait for the own durable end
 	watches   *fetchWatch // fetches that wait
@@ -259,11 +265,13 @@ func (r *Replica) ReadCommitted(epoch int32, dst []byte, from int64, maxBytes in
 	if err := r.checkEpoch(epoch); err != nil {
 		return dst, err
 	}
-	return r.log.Read(dst, from, r.log.HighWatermark(), maxBytes, true)
+	out, err := r.log.Read(dst, from, r.log.HighWatermark(), maxBytes, true)
+	r.ReportCorrupt(from, err)
+	return out, err
 }
 
 // AdvanceStart moves the log start (DeleteRecords, or the cleaning of group state); -1 means the high watermark. It returns the log
-// start when that is durable. Offsets above the high watermark are partition.ErrOutOfRange.
+// start when that is durable here; AwaitStart waits for the others. Offsets above the high watermark are partition.ErrOutOfRange.
 func (r *Replica) AdvanceStart(offset int64) (int64, error) {
 	if err := r.CheckLeader(-1); err != nil {
 		return 0, err
@@ -279,6 +287,7 @@ func (r *Replica) AdvanceStart(offset int64) (int64, error) {
 	if err := r.log.AdvanceStart(offset); err != nil {
 		return 0, err
 	}
+	r.markLinks()
 	return r.log.Start(), nil
 }
 
@@ -331,11 +340,12 @@ func (r *Replica) wakeLocked() {
 }
 
 // update takes over the partition's state from a new image. leads says whether this node may lead now. follows tells that it follows in
-// another epoch than before, which is to be announced.
+// another epoch than before, or may repair its log, which is to be announced.
 func (r *Replica) update(v *View, leads bool) (follows bool, err error) {
 	r.mu.Lock()
 	old := r.view
 	newEpoch := old == nil || old.LeaderEpoch != v.LeaderEpoch || leaderOf(old) != v.Leader
+	counted := old != nil && old.counts(r.set.o.NodeID) && !v.counts(r.set.o.NodeID)
 	changed := newEpoch || r.leads.Load() != leads
 	var lost, lostOwn *Waiter
 	if changed {
@@ -367,7 +377,7 @@ func (r *Replica) update(v *View, leads bool) (follows bool, err error) {
 	r.mu.Unlock()
 	finish(all, nil)
 	finish(short, ErrNotEnoughReplicasAfterAppend)
-	return follows, nil
+	return follows || counted && r.corruptAt.Load() != 0, nil // a damaged log may begin anew now
 }
 
 // takeRole makes this node the leader or a follower, as the view says. A leader that is isolated keeps what it knows: in the same epoch it
@@ -380,7 +390,7 @@ func (r *Replica) takeRole(v *View, newEpoch, leads bool) (follows bool, err err
 		now := r.set.nowMs()
 		r.leading.Follow(v, now)
 		r.connectAll(v, now)
-		r.leads.Store(leads)
+		r.leads.Store(leads && !r.leading.Unfit())
 		r.markLinks()
 	}
 	r.mu.Unlock()

@@ -45,6 +45,11 @@ type link struct {
 	probe     bool  // push even if there is nothing new: the follower's end is not known
 	sentHW    int64 // what the follower was last told
 	sentStart int64
+	carrier   *session       // whose frames the next two are of
+	carried   int64          // the largest log start under way or acked; -1: none
+	starts    []carriedStart // under way; bounded by the moves of the log start
+
+	repairing atomic.Bool // the follower is to begin anew: that is under way
 }
 
 // mark says that the follower is to be pushed to.
@@ -403,11 +408,12 @@ func (x *session) landed(upTo uint64) {
 	x.flight = x.flight[:copy(x.flight, x.flight[n:])]
 }
 
-// sent notes a part of the frame that is being built.
-func (s *sender) sent(x *session, r *Replica, epoch int32, end int64) {
+// sent notes a part of the frame that is being built, and returns its sequence.
+func (s *sender) sent(x *session, r *Replica, epoch int32, end int64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x.window.Sent(r, epoch, end)
+	return x.window.Current()
 }
 
 type ackedPart struct {
@@ -476,7 +482,7 @@ func (s *sender) acked(x *session, upTo uint64, parts []ackedPart, nowMs int64) 
 		return parts, fmt.Errorf("ack of frame %d, which was not sent: %w", upTo, errFrame)
 	}
 	for _, p := range parts {
-		p.r.followerAcked(s.node, x.brokerEpoch, p.epoch, p.end, nowMs)
+		p.r.followerAcked(s.node, x, upTo, p.epoch, p.end, nowMs)
 	}
 	if len(parts) > 0 {
 		s.set.committed()

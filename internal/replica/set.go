@@ -31,6 +31,9 @@ type Options struct {
 	Open func(ctx context.Context, node int32, class peer.Class) (peer.Stream, error)
 	// ChangeISR gives proposals to the controller: an outcome for each, or an error if the outcome of all is unknown.
 	ChangeISR func(ctx context.Context, changes []controller.IsrChange) ([]error, error)
+	// Compare asks another node what it has of a range that this one leads; nil: nothing is compared.
+	Compare      func(ctx context.Context, node int32, x *Range) (Comparison, error)
+	CompareEvery time.Duration // between two ranges [5 s]
 	// Fatal ends the process: this node's data contradicts its leader's.
 	Fatal func(error)
 	// Retried is called when replicas that were offline have been tried again: some of them may lead now, with no new image that says so.
@@ -53,6 +56,8 @@ type Set struct {
 	done    atomic.Bool   // Run is over
 	isr     chan struct{} // bound 1: somebody may join an ISR
 	taking  atomic.Bool   // the image shows this incarnation: pushes may be taken
+	reports chan report   // bound maxReports
+	stats   struct{ damaged, repaired, compared, differ atomic.Int64 }
 
 	peersMu   sync.Mutex // guards the four below; after Replica.mu in the lock order
 	senders   map[senderID]*sender
@@ -88,6 +93,9 @@ func NewSet(o Options) *Set {
 	if o.InternalTimeout == 0 {
 		o.InternalTimeout = 5 * time.Second
 	}
+	if o.CompareEvery == 0 {
+		o.CompareEvery = compareEvery
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -98,7 +106,7 @@ func NewSet(o Options) *Set {
 		o.Fatal = func(err error) { panic(err) }
 	}
 	s := &Set{o: o, log: o.Logger, topics: map[uuid.UUID]*topicReplicas{}, wake: make(chan struct{}, 1), started: time.Now(),
-		isr: make(chan struct{}, 1), senders: map[senderID]*sender{}, receivers: map[*receiver]struct{}{}}
+		isr: make(chan struct{}, 1), reports: make(chan report, maxReports), senders: map[senderID]*sender{}, receivers: map[*receiver]struct{}{}}
 	o.Store.OnTold(s.storeTold)
 	return s
 }
@@ -286,6 +294,9 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 		}
 		if r.log != nil {
 			r.log.SetConfig(settings.Log)
+			if r.log.Fault() != nil {
+				r.noteFault() // before it takes its role
+			}
 		}
 		leads := s.registered && !s.isolated && p.Leader == s.o.NodeID
 		follows, err := r.update(NewView(im, t.Name, p), leads)
@@ -367,6 +378,8 @@ func (s *Set) Run(ctx context.Context) error {
 	s.startSenders(ctx)
 	var isr sync.WaitGroup
 	isr.Go(func() { s.runISR(ctx) })
+	isr.Go(func() { s.runRepairs(ctx) })
+	isr.Go(func() { s.runComparisons(ctx) })
 	t := time.NewTicker(sweepPeriod)
 	defer t.Stop()
 	for {

@@ -16,8 +16,8 @@ import (
 //	  ping
 //	follower to leader
 //	  ack     sequence 8: all parts of frames up to it are durable as accepted, or were refused before
-//	  refuse  sequence 8, partition 20, flags 1 (1: not ready), last epoch 4, end 8, log end 8
-//	  ready   leader epoch 4, partition 20, last epoch 4, end 8, log end 8
+//	  refuse  sequence 8, partition 20, flags 1 (1: not ready, 2: damaged), last epoch 4, end 8, log end 8
+//	  ready   leader epoch 4, partition 20, flags 1 (2: damaged), last epoch 4, end 8, log end 8
 const (
 	framePush   = peer.FrameOther + iota // 48
 	framePing                            // 49
@@ -31,10 +31,11 @@ const (
 	// pushHead is {length of the batches 4, partition 20, leader epoch 4, previous epoch 4, base 8, high watermark 8, log start 8, flags 1}.
 	pushHead   = 4 + partitionBytes + 4 + 4 + 8 + 8 + 8 + 1
 	refuseSize = 8 + partitionBytes + 1 + 4 + 8 + 8
-	readySize  = 4 + partitionBytes + 4 + 8 + 8
+	readySize  = 4 + partitionBytes + 1 + 4 + 8 + 8
 
 	flagReset    = 1
 	flagNotReady = 1
+	flagFaulty   = 2
 )
 
 var errFrame = errors.New("malformed replication frame")
@@ -83,13 +84,20 @@ func nextPart(b []byte) (id partition.ID, p Push, batches, rest []byte, err erro
 }
 
 func (r *Refusal) put(b []byte) {
-	binary.BigEndian.PutUint32(b, uint32(r.LastEpoch))
-	binary.BigEndian.PutUint64(b[4:], uint64(r.End))
-	binary.BigEndian.PutUint64(b[12:], uint64(r.LogEnd))
+	if r.NotReady {
+		b[0] |= flagNotReady
+	}
+	if r.Faulty {
+		b[0] |= flagFaulty
+	}
+	binary.BigEndian.PutUint32(b[1:], uint32(r.LastEpoch))
+	binary.BigEndian.PutUint64(b[5:], uint64(r.End))
+	binary.BigEndian.PutUint64(b[13:], uint64(r.LogEnd))
 }
 
 func getRefusal(b []byte) Refusal {
-	return Refusal{LastEpoch: int32(binary.BigEndian.Uint32(b)), End: int64(binary.BigEndian.Uint64(b[4:])), LogEnd: int64(binary.BigEndian.Uint64(b[12:]))}
+	return Refusal{NotReady: b[0]&flagNotReady != 0, Faulty: b[0]&flagFaulty != 0, LastEpoch: int32(binary.BigEndian.Uint32(b[1:])),
+		End: int64(binary.BigEndian.Uint64(b[5:])), LogEnd: int64(binary.BigEndian.Uint64(b[13:]))}
 }
 
 // refuseFrame is the payload of a refusal of frame seq.
@@ -97,10 +105,7 @@ func refuseFrame(b []byte, seq uint64, id partition.ID, r *Refusal) []byte {
 	b = append(b[:0], make([]byte, refuseSize)...)
 	binary.BigEndian.PutUint64(b, seq)
 	putPartition(b[8:], id)
-	if r.NotReady {
-		b[28] = flagNotReady
-	}
-	r.put(b[29:])
+	r.put(b[28:])
 	return b
 }
 
@@ -108,9 +113,7 @@ func readRefuse(b []byte) (seq uint64, id partition.ID, r Refusal, err error) {
 	if len(b) != refuseSize {
 		return 0, id, r, fmt.Errorf("read refusal of %d bytes: %w", len(b), errFrame)
 	}
-	r = getRefusal(b[29:])
-	r.NotReady = b[28]&flagNotReady != 0
-	return binary.BigEndian.Uint64(b), getPartition(b[8:]), r, nil
+	return binary.BigEndian.Uint64(b), getPartition(b[8:]), getRefusal(b[28:]), nil
 }
 
 // readyFrame is the payload that tells a leader that its follower's metadata shows it.

@@ -40,7 +40,8 @@ func (w *plane) tick(r *preplica) {
 	br := w.imageOf(r.m).Broker(r.m.id)
 	t, _ := w.history.partition(r.m.view, r.p)
 	ch := controller.IsrChange{TopicID: t.ID, Partition: int32(r.p), LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch,
-		ISR: slices.Clone(p.ISR), BrokerEpochs: slices.Clone(p.BrokerEpochs)}
+		ISR: slices.Clone(p.ISR), BrokerEpochs: slices.Clone(p.BrokerEpochs),
+		Lost: slices.Clone(p.Lost), Resign: p.Resign}
 	w.trace("node %d proposes for partition %d: %+v, epochs %d/%d", r.m.id, r.p, p.ISR, p.LeaderEpoch, p.PartitionEpoch)
 	w.Some.Proposed++
 	if had {
