@@ -171,3 +171,89 @@ func TestChangeIsrBatch(t *testing.T) {
 		t.Errorf("%v, %v", results, err)
 	}
 }
+
+// A leader with damaged data leaves the ISR, and another member leads in a new epoch, in one event; it is not eligible, even where too few
+// stay in sync.
+func TestLeaderResigns(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		isr         []int32 // before
+		propose     []int32
+		lost        []int32
+		leader      int32
+		elr         []int32
+		want        error
+		wantElected bool
+	}{
+		{name: "all in sync", propose: []int32{2, 3}, leader: 2, wantElected: true},
+		{name: "too few stay", isr: []int32{1, 3}, propose: []int32{3}, leader: 3, elr: nil, wantElected: true},
+		{name: "one is lost too", propose: []int32{3}, lost: []int32{2}, leader: 3, wantElected: true},
+		{name: "with itself", propose: []int32{1, 2}, want: ErrInvalidRequest},
+		{name: "not in the ISR", isr: []int32{1, 2}, propose: []int32{2, 3}, want: ErrInvalidRequest},
+		{name: "nobody", propose: nil, want: ErrEligibleLeadersNotUp},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, log := trio(t, "2")
+			if tt.isr != nil {
+				expect(t, "shrink", change(t, c, log, proposal(log, tt.isr...)), nil)
+			}
+			before := *theOne(log)
+			ch := proposal(log, tt.propose...)
+			ch.Resign, ch.Lost = true, tt.lost
+			expect(t, "resign", change(t, c, log, ch), tt.want)
+			p := theOne(log)
+			if !tt.wantElected {
+				if p.PartitionEpoch != before.PartitionEpoch || p.Leader != 1 {
+					t.Errorf("refused, and the partition is %+v", p)
+				}
+				return
+			}
+			if p.Leader != tt.leader || p.LeaderEpoch != before.LeaderEpoch+1 || !slices.Equal(p.ISR, tt.propose) || !slices.Equal(p.ELR, tt.elr) {
+				t.Errorf("partition %+v", p)
+			}
+			expect(t, "the same again", change(t, c, log, ch), ErrStaleLeaderEpoch)
+		})
+	}
+}
+
+// A resignation that finds nobody in service is no definite refusal: sent again, verbatim, it holds once somebody is.
+func TestResignationWaitsForSomebody(t *testing.T) {
+	c, log := trio(t, "1")
+	expect(t, "shrink", change(t, c, log, proposal(log, 1, 2)), nil)
+	expect(t, "restart", restart(t, c, 2, 2, true), nil)
+	ch := proposal(log, 2)
+	ch.Resign = true
+	if !theOne(log).InISR(2) {
+		t.Skip("who comes back is not in the ISR")
+	}
+	expect(t, "resign", change(t, c, log, ch), ErrEligibleLeadersNotUp)
+	unfence(t, c, log, 2)
+	expect(t, "resign", change(t, c, log, ch), nil)
+	if p := theOne(log); p.Leader != 2 {
+		t.Errorf("partition %+v", p)
+	}
+}
+
+// Who lacks acknowledged records is not eligible, whether it leaves the ISR with that or was eligible before.
+func TestLostIsNotEligible(t *testing.T) {
+	c, log := trio(t, "3")
+	ch := proposal(log, 1, 3)
+	ch.Lost = []int32{2}
+	expect(t, "leave", change(t, c, log, ch), nil)
+	if p := theOne(log); len(p.ELR) != 0 {
+		t.Errorf("ELR %v", p.ELR)
+	}
+	expect(t, "leave", change(t, c, log, proposal(log, 1)), nil)
+	if p := theOne(log); !slices.Equal(p.ELR, []int32{3}) {
+		t.Errorf("ELR %v", p.ELR)
+	}
+	ch = proposal(log, 1)
+	ch.Lost = []int32{3}
+	expect(t, "no longer eligible", change(t, c, log, ch), nil)
+	if p := theOne(log); len(p.ELR) != 0 {
+		t.Errorf("ELR %v", p.ELR)
+	}
+	ch = proposal(log, 1)
+	ch.Lost = []int32{1}
+	expect(t, "lost and in the ISR", change(t, c, log, ch), ErrInvalidRequest)
+}

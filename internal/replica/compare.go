@@ -18,8 +18,9 @@ const (
 	// compareEvery is the time between two ranges, of compareBytes at most, that this node compares.
 	compareEvery = 5 * time.Second
 	compareBytes = 16 << 20
-	// compareAgain is how long after all was compared it begins again.
+	// compareAgain is how long after all was compared it begins again; missedAgain, in ranges, is that when some follower could not answer.
 	compareAgain = time.Hour
+	missedAgain  = 6
 	// compareTimeout bounds one question.
 	compareTimeout = 10 * time.Second
 )
@@ -87,6 +88,7 @@ func (s *Set) differs(r *Replica, x *Range, follower int32, c Comparison) {
 type comparer struct {
 	s      *Set
 	restAt time.Time              // everything was compared then; zero: not yet
+	missed bool                   // some follower could not answer since
 	done   map[partition.ID]int64 // up to where each partition was compared
 }
 
@@ -132,8 +134,12 @@ func (c *comparer) next(ctx context.Context) {
 	if c.restAt.IsZero() {
 		c.restAt = time.Now()
 	}
-	if time.Since(c.restAt) >= compareAgain {
-		c.restAt = time.Time{}
+	rest := compareAgain
+	if c.missed {
+		rest = missedAgain * c.s.o.CompareEvery
+	}
+	if time.Since(c.restAt) >= rest {
+		c.restAt, c.missed = time.Time{}, false
 		clear(c.done) // those of partitions that are gone too
 	}
 }
@@ -156,7 +162,8 @@ func (c *comparer) compareRange(ctx context.Context, r *Replica, from, hw int64)
 		case errors.Is(err, context.Canceled):
 			return from
 		case err != nil || !answer.Done:
-			continue // it lags, is away, or is to be repaired: the next round finds it
+			c.missed = true // it lags, is away, or is to be repaired
+			continue
 		}
 		c.s.stats.compared.Add(1)
 		if !answer.equal(&x) && r.checkEpoch(epoch) == nil && r.log.Start() <= from {

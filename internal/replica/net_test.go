@@ -29,6 +29,8 @@ type network struct {
 	im    *metadata.Image
 	nodes map[int32]*netNode
 	cut   map[int32]bool // nodes that nobody reaches
+	still bool           // ISRs do not change
+	blind bool           // nothing is compared
 	open  []*memStream
 	// refuse has ISR changes with node 3 wait for it and then refused; nil: they are not.
 	refuse chan struct{}
@@ -184,7 +186,7 @@ func (n *network) show(x *netNode) {
 func (n *network) changeISR(from int32, changes []controller.IsrChange) ([]error, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.cut[from] {
+	if n.cut[from] || n.still {
 		return nil, errors.New("not reached")
 	}
 	results := make([]error, len(changes))
@@ -382,7 +384,7 @@ func (s *memStream) Close() error {
 func (n *network) compare(from, to int32, x *Range) (Comparison, error) {
 	n.mu.Lock()
 	y := n.nodes[to].set
-	cut := n.cut[from] || n.cut[to]
+	cut := n.cut[from] || n.cut[to] || n.blind
 	n.mu.Unlock()
 	if y == nil || cut {
 		return Comparison{}, peer.ErrUnreachable
