@@ -11,5 +11,6 @@
 // It takes a minute in `go test`; CHRONIK_FAILOVER_KILLS=20 makes each of its parts kill so often.
 //
 // Files: offsets.go (what was committed, and who asks). Tests: cluster_test.go (a cluster, who leads what), consumer_test.go (members of a
-// group), group_test.go, static_test.go, clean_test.go, producer_test.go.
+// group), group_test.go, static_test.go, clean_test.go, producer_test.go, damage_test.go (bits flipped in segments
+// on disk: a follower's, a leader's).
 package failover
