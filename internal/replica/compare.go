@@ -84,12 +84,18 @@ func (s *Set) differs(r *Replica, x *Range, follower int32, c Comparison) {
 		"follower_crc", c.CRC, "follower_batches", c.Batches)
 }
 
+// compared is how far a partition was compared with the processes that hold it.
+type compared struct {
+	end       int64
+	processes int64 // the sum of their broker epochs: who comes back has what its disk has kept meanwhile
+}
+
 // comparer goes through what this node leads, range by range.
 type comparer struct {
 	s      *Set
-	restAt time.Time              // everything was compared then; zero: not yet
-	missed bool                   // some follower could not answer since
-	done   map[partition.ID]int64 // up to where each partition was compared
+	restAt time.Time // everything was compared then; zero: not yet
+	missed bool      // some follower could not answer since
+	done   map[partition.ID]compared
 }
 
 // runComparisons compares a range now and then.
@@ -97,7 +103,7 @@ func (s *Set) runComparisons(ctx context.Context) {
 	if s.o.Compare == nil {
 		return
 	}
-	c := comparer{s: s, done: map[partition.ID]int64{}}
+	c := comparer{s: s, done: map[partition.ID]compared{}}
 	t := time.NewTicker(s.o.CompareEvery)
 	defer t.Stop()
 	for {
@@ -123,10 +129,13 @@ func (c *comparer) next(ctx context.Context) {
 		if r.log == nil || !r.leads.Load() || r.corruptAt.Load() != 0 {
 			continue
 		}
-		from := max(c.done[r.id], r.log.Start())
+		from, processes := r.log.Start(), r.processes()
+		if was := c.done[r.id]; was.processes == processes {
+			from = max(from, was.end)
+		}
 		if hw := r.log.HighWatermark(); from < hw {
 			if next := c.compareRange(ctx, r, from, hw); next > from {
-				c.done[r.id] = next
+				c.done[r.id] = compared{next, processes}
 				return
 			}
 		}
@@ -190,4 +199,14 @@ func (r *Replica) followers() []int32 {
 		ids = append(ids, l.node)
 	}
 	return ids
+}
+
+// processes is the sum of the broker epochs of the replicas.
+func (r *Replica) processes() (sum int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.view.Members {
+		sum += r.view.Members[i].BrokerEpoch
+	}
+	return sum
 }
