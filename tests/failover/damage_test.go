@@ -28,7 +28,7 @@ const (
 // TestDamage flips bits in segments of a follower and of a leader while their process is stopped. The cluster finds the damage, has the
 // replica begin anew from the others, and gives a client every acknowledged record.
 func TestDamage(t *testing.T) {
-	c := &rig{Cluster: testcluster.StartCluster(t, nodes, testcluster.Options{Replicas: 3, MinISR: 2, Config: fmt.Sprintf("wal_max_bytes = %d\n", leastWAL)})}
+	c := &rig{Cluster: testcluster.StartCluster(t, nodes, testcluster.Options{Config: fmt.Sprintf("wal_max_bytes = %d\n", leastWAL)})}
 	c.admin = kadm.NewClient(c.client(t))
 	c.topic(t, damagedTopic, 1)
 	d := &damage{rig: c, t: t, client: c.client(t, kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(kgo.NoCompression()))}
