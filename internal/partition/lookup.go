@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/chronik-io/chronik/internal/recordbatch"
@@ -67,7 +68,7 @@ func (l *Log) MaxTimestamp() (TimeOffset, error) {
 	for range readAttempts {
 		segEnd, start := l.segEnd.Load(), l.Start()
 		largest, err := l.largestTime(start)
-		if err != nil {
+		if err != nil && l.Start() == start && l.segEnd.Load() == segEnd {
 			return noTimeOffset, err
 		}
 		if segEnd != l.segEnd.Load() || start != l.Start() {
@@ -204,7 +205,10 @@ func (l *Log) findTime(from int64, want func(maxTs int64) bool, tsMs int64) (int
 	for range readAttempts {
 		segEnd := l.segEnd.Load()
 		at, err := l.findTimeOnce(from, want, tsMs)
-		if err != nil || l.segEnd.Load() == segEnd {
+		switch {
+		case errors.Is(err, errMoved): // retention was quicker
+			from = max(from, l.Start())
+		case err != nil || l.segEnd.Load() == segEnd:
 			return at, err
 		}
 	}
@@ -220,14 +224,17 @@ func (l *Log) findTimeOnce(from int64, want func(maxTs int64) bool, tsMs int64) 
 		for i := max(segmentOf(segs, from), 0); i < len(segs); i++ {
 			ts, err := l.segmentMaxTs(segs[i])
 			if err != nil {
-				return -1, err
+				return -1, l.segmentError(segs, from, err)
 			}
 			if !want(ts) {
 				continue
 			}
 			at, err := l.findTimeInSegment(segs[i], from, want, tsMs)
-			if err != nil || at >= 0 {
-				return at, err
+			if err != nil {
+				return -1, l.segmentError(segs, from, err)
+			}
+			if at >= 0 {
+				return at, nil
 			}
 		}
 	}

@@ -96,6 +96,7 @@ func (r *Replica) damaged(err error, generation int64) {
 	r.set.log.Error("partition data is damaged here: another replica is to lead, and this one to begin anew", "partition", r.id.String(), "topic", r.topic,
 		"role", role, "err", err)
 	if role == "follower" {
+		r.set.voidAll(r.id)
 		r.set.announce(r)
 	}
 	r.set.kickISR()

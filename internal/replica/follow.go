@@ -29,6 +29,7 @@ func (r *Replica) follow(v *View) error {
 		r.following, r.still = NewFollowerCore(r.set.o.NodeID, v, r.log, 0), false
 	} else if r.following.Follow(v) {
 		r.still = false
+		r.set.voidAll(r.id)
 	}
 	if r.corrupt != nil {
 		r.following.Faulty()

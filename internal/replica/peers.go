@@ -122,10 +122,17 @@ func (s *Set) storeTold() {
 	s.committed()
 }
 
-// announce tells the other nodes that a replica follows in a new epoch: what the old leader pushed is void, the new one may push.
+// voidAll refuses all that was pushed of a partition and not acked (R2). The replica's lock may be held: nothing that a new leader pushes is
+// taken before.
+func (s *Set) voidAll(id partition.ID) {
+	for _, v := range s.allReceivers() {
+		v.void(id)
+	}
+}
+
+// announce tells the leader of a new epoch that it may push.
 func (s *Set) announce(r *Replica) {
 	for _, v := range s.allReceivers() {
-		v.void(r.id)
 		v.offer(r)
 	}
 }
@@ -151,15 +158,6 @@ func (s *Set) allReceivers() []*receiver {
 		all = append(all, v)
 	}
 	return all
-}
-
-// logOf is a replica's log for comparison; nil where there is none.
-func (s *Set) logOf(id partition.ID) *partition.Log {
-	r := s.Get(id.Topic, id.Partition)
-	if r == nil {
-		return nil
-	}
-	return r.log
 }
 
 var _ peer.StreamHandler = (*Set)(nil).Serve

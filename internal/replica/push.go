@@ -22,7 +22,10 @@ func (r *Replica) begin(v *View) error {
 	now := r.set.nowMs()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.following = nil
+	if r.following != nil {
+		r.following = nil
+		r.set.voidAll(r.id)
+	}
 	r.disconnectAll() // links of an earlier epoch, if no other view came in between: this one begins with none
 	r.leading = NewLeaderCore(r.set.o.NodeID, v, r.log, r.log.DurableEnd(), r.log.HighWatermark(), now, 0)
 	r.leading.RequireStart(r.log.Start())
