@@ -50,8 +50,8 @@ type Push struct {
 }
 
 // Check says whether a push fits; if not, what to answer. A push that fits is applied batch by batch with Place, then Verify. It takes back
-// p.Reset where that would destroy what was verified in this epoch.
-func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
+// p.Reset where that would destroy what was verified in this epoch. hw is the own high watermark.
+func (f *FollowerCore) Check(p *Push, hw int64) (fits bool, r Refusal, err error) {
 	v := f.view
 	if old := f.bugs&BugAcceptOldLeader != 0 && v.Leader != f.self && p.LeaderEpoch <= v.LeaderEpoch; !old {
 		m := v.member(p.Leader)
@@ -70,7 +70,7 @@ func (f *FollowerCore) Check(p *Push) (fits bool, r Refusal, err error) {
 		p.Reset = false // asked for twice: what came since may be acked
 	}
 	if p.Reset {
-		return true, Refusal{}, f.checkReset(p)
+		return true, Refusal{}, f.checkReset(p, hw)
 	}
 	switch {
 	case f.overruled(p):
@@ -112,13 +112,15 @@ func (f *FollowerCore) refuse(notReady bool) Refusal {
 // Ready describes the own log to the leader that the view shows.
 func (f *FollowerCore) Ready() Refusal { return f.refuse(false) }
 
-// checkReset holds that giving up the own log loses nothing that was acknowledged.
-func (f *FollowerCore) checkReset(p *Push) error {
+// checkReset holds that giving up the own log loses nothing that is known to be acknowledged. That the view has this node in sync proves
+// nothing of what is above the own high watermark: the leader may have gone on without it, and deleted what both had, in a newer view.
+func (f *FollowerCore) checkReset(p *Push, hw int64) error {
 	end := f.log.End()
-	if end <= p.Base || !f.view.counts(f.self) || f.view.UncleanEpoch > epochBefore(f.log, end) {
+	if min(hw, end) <= p.Base || !f.view.counts(f.self) || f.view.UncleanEpoch > epochBefore(f.log, end) {
 		return nil
 	}
-	return fmt.Errorf("leader %d in epoch %d has a log from %d on, this one ends at %d and is in sync: %w", p.Leader, p.LeaderEpoch, p.Base, end, ErrDiverged)
+	return fmt.Errorf("leader %d in epoch %d has a log from %d on, this one ends at %d, has the high watermark %d and is in sync: %w", p.Leader, p.LeaderEpoch,
+		p.Base, end, hw, ErrDiverged)
 }
 
 // Placement says what to do with a batch of a push.

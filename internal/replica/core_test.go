@@ -1,6 +1,9 @@
 package replica
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 // testLineage is a log of one epoch.
 type testLineage struct {
@@ -58,7 +61,7 @@ func TestResetTwice(t *testing.T) {
 	l := &testLineage{start: 0, end: 5, epoch: 1}
 	f := NewFollowerCore(2, testView(1, 0), l, 0)
 	p := Push{Leader: 1, LeaderNonce: 1, LeaderEpoch: 1, PrevEpoch: -1, Base: 20, HighWatermark: 40, Reset: true}
-	if fits, _, err := f.Check(&p); !fits || err != nil || !p.Reset {
+	if fits, _, err := f.Check(&p, 0); !fits || err != nil || !p.Reset {
 		t.Fatalf("first reset: %v, %v, %v", fits, err, p.Reset)
 	}
 	l.start, l.end = 20, 30
@@ -66,7 +69,7 @@ func TestResetTwice(t *testing.T) {
 		t.Fatalf("high watermark %d", hw)
 	}
 	p.Reset = true
-	if fits, _, err := f.Check(&p); !fits || err != nil || p.Reset {
+	if fits, _, err := f.Check(&p, 0); !fits || err != nil || p.Reset {
 		t.Fatalf("second reset: %v, %v, still %v", fits, err, p.Reset)
 	}
 	l.start, l.end = 20, 22 // begun anew all the same, by an unclean truncation
@@ -80,9 +83,26 @@ func TestOverruledFollowerBeginsAnew(t *testing.T) {
 	f := NewFollowerCore(2, testView(3, 3), &testLineage{start: 25, end: 64, epoch: 1}, 0)
 	for _, base := range []int64{0, 30} {
 		p := Push{Leader: 1, LeaderNonce: 1, LeaderEpoch: 3, PrevEpoch: 1, Base: base}
-		if fits, r, err := f.Check(&p); fits || err != nil || r.End != -1 {
+		if fits, r, err := f.Check(&p, 0); fits || err != nil || r.End != -1 {
 			t.Fatalf("push at %d: fits %v, %+v, %v", base, fits, r, err)
 		}
+	}
+}
+
+// A follower that does not know yet that its leader goes on without it need not stop when that has deleted what both had: none of what it
+// gives up is known to be acknowledged. What is below its high watermark is.
+func TestResetByLeaderThatWentOnAlone(t *testing.T) {
+	v := testView(5, 0)
+	v.ISR = []int32{1, 2} // the leader's newer view has only itself
+	f := NewFollowerCore(2, v, &testLineage{end: 21, epoch: 4}, 0)
+	p := Push{Leader: 1, LeaderNonce: 1, LeaderEpoch: 5, PrevEpoch: -1, Base: 5, HighWatermark: 7, LogStart: 5, Reset: true}
+	for _, hw := range []int64{0, 4, 5} {
+		if fits, r, err := f.Check(&p, hw); !fits || err != nil || !p.Reset {
+			t.Fatalf("high watermark %d: fits %v, %+v, %v", hw, fits, r, err)
+		}
+	}
+	if _, _, err := f.Check(&p, 6); !errors.Is(err, ErrDiverged) {
+		t.Fatalf("gives up what is acknowledged: %v", err)
 	}
 }
 

@@ -130,7 +130,7 @@ func (r *Replica) accept(p *Push, batches []byte) (rest []byte, end int64, refus
 	if f == nil || r.log == nil || r.dropped || r.still {
 		return nil, 0, &Refusal{NotReady: true}, nil
 	}
-	fits, ref, err := f.Check(p)
+	fits, ref, err := f.Check(p, r.log.HighWatermark())
 	if err != nil || !fits {
 		return nil, 0, &ref, err
 	}

@@ -112,6 +112,7 @@ type plane struct {
 	vals    uint64
 	failed  []*produce // to be tried again
 	deletes bool       // log starts move in this seed
+	aimed   bool       // only a node that a proposal on its way would add to an ISR is wiped
 
 	checks  []*pchecker
 	Some    PlaneSometimes

@@ -61,7 +61,7 @@ func (w *plane) onStream(k int, x *stream) {
 		w.answer(x)
 	case pvBuild:
 		if w.weights[pvCut] == 0 || !w.cut[x.from.id][x.to.id] {
-			w.build(x, 1+w.rng.IntN(4))
+			w.build(x, w.rng.IntN(5)) // of 0 records too: a leader says what its high watermark is when it likes
 		}
 	case pvWrite:
 		w.write(x)
@@ -130,7 +130,12 @@ func (w *plane) machineEvent(k int, m *machine) {
 		w.startMachine(m)
 		return
 	case pvWipe:
-		w.wipeMachine(m)
+		if w.aimed {
+			m = w.measured()
+		}
+		if m != nil {
+			w.wipeMachine(m)
+		}
 		return
 	case pvLose:
 		w.loseLast(m)
@@ -166,6 +171,21 @@ func (w *plane) machineEvent(k int, m *machine) {
 	default:
 		w.replicaEvent(k, m)
 	}
+}
+
+// measured is a machine that a proposal on its way would add to an ISR; nil for none.
+func (w *plane) measured() *machine {
+	for _, c := range w.calls {
+		if c.answer {
+			continue
+		}
+		for _, id := range c.change.ISR {
+			if _, p := w.history.partition(w.history.head(), c.p); p != nil && !p.InISR(id) {
+				return w.machines[id]
+			}
+		}
+	}
+	return nil
 }
 
 func (w *plane) replicaEvent(k int, m *machine) {

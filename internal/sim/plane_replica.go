@@ -203,7 +203,7 @@ func (w *plane) receive(x *stream, pt *part) (*replica.Refusal, bool) {
 		return &replica.Refusal{NotReady: true}, true
 	}
 	p := &pt.push
-	fits, ref, err := r.following.Check(p)
+	fits, ref, err := r.following.Check(p, r.log.hw)
 	if err != nil {
 		w.diverged(r, err)
 		return nil, false
