@@ -244,19 +244,19 @@ func TestFaultyFollowerCore(t *testing.T) {
 	f := NewFollowerCore(2, v, log, 0)
 	f.Faulty()
 	p := Push{Leader: 1, LeaderNonce: 9, LeaderEpoch: 3, Reset: true}
-	if fits, r, err := f.Check(&p); fits || !r.Faulty || err != nil {
+	if fits, r, err := f.Check(&p, 0); fits || !r.Faulty || err != nil {
 		t.Errorf("eligible: %t %+v %v", fits, r, err)
 	}
 	w := *v
 	w.ELR = nil
 	f.Follow(&w)
-	if fits, r, err := f.Check(&Push{Leader: 1, LeaderNonce: 9, LeaderEpoch: 3, Base: 3, PrevEpoch: 2}); fits || !r.Faulty || err != nil {
+	if fits, r, err := f.Check(&Push{Leader: 1, LeaderNonce: 9, LeaderEpoch: 3, Base: 3, PrevEpoch: 2}, 0); fits || !r.Faulty || err != nil {
 		t.Errorf("push at the end: %t %+v %v", fits, r, err)
 	}
-	if fits, _, err := f.Check(&p); !fits || err != nil || !p.Reset {
+	if fits, _, err := f.Check(&p, 0); !fits || err != nil || !p.Reset {
 		t.Errorf("out of ISR and ELR: %t %v", fits, err)
 	}
-	if fits, _, _ := f.Check(&Push{Leader: 1, LeaderNonce: 8, LeaderEpoch: 3, Reset: true}); fits {
+	if fits, _, _ := f.Check(&Push{Leader: 1, LeaderNonce: 8, LeaderEpoch: 3, Reset: true}, 0); fits {
 		t.Error("begins anew for another process of the leader")
 	}
 }
