@@ -49,6 +49,6 @@
 //
 // Files: set.go (the table, metadata deltas, drops), view.go (what an image says of a partition), replica.go (role, append, reads),
 // waiter.go (waits for the high watermark and for data to fetch), config.go (topic settings to log settings); leader: core_leader.go,
-// core_isr.go, push.go, isr.go; follower: core_follower.go, follow.go; streams: peers.go, sender.go, receiver.go, window.go, wire.go; damage and
+// core_isr.go, push.go, isr.go; follower: core_follower.go, follow.go; streams: peers.go, sender*.go, receiver.go, window.go, wire.go; damage and
 // the log start: core_repair.go, damage.go, compare.go, logstart.go; bugs.go (what the simulator leaves out).
 package replica

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,7 +104,10 @@ func NewSet(o Options) *Set {
 		o.Logger = slog.Default()
 	}
 	if o.Fatal == nil {
-		o.Fatal = func(err error) { panic(err) }
+		o.Fatal = func(err error) {
+			o.Logger.Error("stopping: replicas contradict each other", "err", err)
+			os.Exit(1)
+		}
 	}
 	s := &Set{o: o, log: o.Logger, topics: map[uuid.UUID]*topicReplicas{}, wake: make(chan struct{}, 1), started: time.Now(),
 		isr: make(chan struct{}, 1), reports: make(chan report, maxReports), senders: map[senderID]*sender{}, receivers: map[*receiver]struct{}{}}
