@@ -226,12 +226,10 @@ func TestComparisonReportsDifference(t *testing.T) {
 		}
 	}
 	leader := n.nodes[1].set
-	leader.o.Compare = func(context.Context, int32, *Range) (Comparison, error) {
-		return Comparison{Done: true, CRC: 1, Batches: 1}, nil
-	}
+	n.set(&n.lies, true)
 	c := comparer{s: leader, done: map[partition.ID]compared{}}
 	c.next(context.Background())
-	if d := leader.Stats().Differ; d != 1 {
+	if d := leader.Stats().Differ; d < 1 { // the leader's own comparison may have come first, too
 		t.Errorf("the leader reports %d differences", d)
 	}
 	n.equal(id, 1, 1, 2)

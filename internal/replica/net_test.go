@@ -31,6 +31,7 @@ type network struct {
 	cut   map[int32]bool // nodes that nobody reaches
 	still bool           // ISRs do not change
 	blind bool           // nothing is compared
+	lies  bool           // another checksum is answered than a follower's
 	open  []*memStream
 	// refuse has ISR changes with node 3 wait for it and then refused; nil: they are not.
 	refuse chan struct{}
@@ -384,8 +385,11 @@ func (s *memStream) Close() error {
 func (n *network) compare(from, to int32, x *Range) (Comparison, error) {
 	n.mu.Lock()
 	y := n.nodes[to].set
-	cut := n.cut[from] || n.cut[to] || n.blind
+	cut, lies := n.cut[from] || n.cut[to] || n.blind, n.lies
 	n.mu.Unlock()
+	if lies {
+		return Comparison{Done: true, CRC: 1, Batches: 1}, nil
+	}
 	if y == nil || cut {
 		return Comparison{}, peer.ErrUnreachable
 	}
