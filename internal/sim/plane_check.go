@@ -207,6 +207,9 @@ func (w *plane) checkAck(r *preplica, x *stream, epoch int32, end int64) {
 		}
 	}
 	c.acked[m.id] = next
+	if r.shortOf[m.id] <= end {
+		delete(r.shortOf, m.id)
+	}
 	f := m.replicas[r.p]
 	if m.up && m.nonce == x.toNonce && f != nil && f.view.LeaderEpoch != epoch {
 		return
