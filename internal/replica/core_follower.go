@@ -77,7 +77,9 @@ func (f *FollowerCore) Check(p *Push, hw int64) (fits bool, r Refusal, err error
 		r = f.refuse(false)
 		r.LastEpoch, r.End = -1, -1
 		return false, r, nil
-	case p.Base > end || p.Base < f.log.Start():
+	case p.Base < f.log.Start():
+		return false, f.below(p, hw), nil
+	case p.Base > end:
 		return false, f.refuse(false), nil
 	case p.PrevEpoch < 0 || p.Base == f.log.Start() || f.bugs&BugNoEpochCheck != 0:
 		return true, Refusal{}, nil
@@ -101,6 +103,17 @@ func (f *FollowerCore) Check(p *Push, hw int64) (fits bool, r Refusal, err error
 func (f *FollowerCore) overruled(p *Push) bool {
 	end := f.log.End()
 	return f.verified < 0 && !f.view.counts(f.self) && f.view.UncleanEpoch > epochBefore(f.log, end) && (p.Base < end || p.Base < f.log.Start())
+}
+
+// below refuses a push from below the log's start. As long as nothing above the start is known to be committed, all that is left here may be
+// of epochs which ended, at the leader, below the start: to describe it by its last epoch would bring that push again for ever. Below the
+// leader's own start lies only the head of the batch that the start is in; that one does not know this log yet.
+func (f *FollowerCore) below(p *Push, hw int64) Refusal {
+	r := f.refuse(false)
+	if start := f.log.Start(); hw <= start && p.Base >= p.LogStart {
+		r.LastEpoch, r.End = p.LeaderEpoch, start
+	}
+	return r
 }
 
 // refuse describes the own log.

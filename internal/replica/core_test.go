@@ -23,6 +23,42 @@ func (l *testLineage) EpochEnd(epoch int32) (int32, int64) {
 	return epoch, l.end
 }
 
+// lineage is a log of several epochs.
+type lineage struct {
+	start, end int64
+	epochs     []epochAt
+}
+
+type epochAt struct {
+	epoch int32
+	start int64
+}
+
+func (l *lineage) Start() int64 { return l.start }
+func (l *lineage) End() int64   { return l.end }
+func (l *lineage) EpochAt(o int64) (int32, bool) {
+	epoch := int32(-1)
+	for _, e := range l.epochs {
+		if e.start <= o {
+			epoch = e.epoch
+		}
+	}
+	return epoch, o >= l.start && o < l.end
+}
+func (l *lineage) EpochEnd(epoch int32) (int32, int64) {
+	if epoch > l.epochs[len(l.epochs)-1].epoch {
+		return -1, -1
+	}
+	found := epoch
+	for _, e := range l.epochs {
+		if e.epoch > epoch {
+			return found, e.start
+		}
+		found = e.epoch
+	}
+	return found, l.end
+}
+
 func testView(epoch, unclean int32) *View {
 	return &View{Leader: 1, LeaderEpoch: epoch, UncleanEpoch: unclean, ISR: []int32{1}, MinISR: 1,
 		Members: []Member{{ID: 1, BrokerEpoch: 1, Nonce: 1}, {ID: 2, BrokerEpoch: 2, Nonce: 2}}}
@@ -104,6 +140,32 @@ func TestResetByLeaderThatWentOnAlone(t *testing.T) {
 	if _, _, err := f.Check(&p, 6); !errors.Is(err, ErrDiverged) {
 		t.Fatalf("gives up what is acknowledged: %v", err)
 	}
+}
+
+// The records of a follower from its log start on are of an epoch that ended, at its leader, below that: the two must agree on the start.
+func TestNothingInCommonAboveTheStart(t *testing.T) {
+	leads := lineage{start: 0, end: 12, epochs: []epochAt{{0, 0}, {3, 4}, {4, 9}}}
+	follows := lineage{start: 5, end: 10, epochs: []epochAt{{2, 5}}}
+	c := NewLeaderCore(1, testView(4, 0), &leads, 12, 5, 0, 0)
+	c.start = 9
+	f := NewFollowerCore(2, testView(4, 0), &follows, 0)
+	c.Connected(2, 2, 0, 0)
+	for seq := range uint64(6) {
+		from, reset, ok := c.Next(2)
+		p := Push{Leader: 1, LeaderNonce: 1, LeaderEpoch: 4, PrevEpoch: c.PrevEpoch(from), Base: from, HighWatermark: 5, Reset: reset}
+		fits, r, err := f.Check(&p, 5)
+		if !ok || err != nil {
+			t.Fatalf("push from %d: %v, %v", from, ok, err)
+		}
+		if fits {
+			if from != 5 || reset {
+				t.Fatalf("agree on %d, reset %v", from, reset)
+			}
+			return
+		}
+		c.Refused(2, 2, seq+1, r, seq+1, 0)
+	}
+	t.Fatal("push and refusal without end")
 }
 
 // Readiness tells of a loss too, whether the leader waits for it or not.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chronik-io/chronik/internal/metadata"
+	"github.com/chronik-io/chronik/internal/peer"
 	"github.com/chronik-io/chronik/internal/uuid"
 )
 
@@ -63,6 +64,48 @@ func TestRefusalOfANewTopicIsNotTheLastWord(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// answers is a stream that keeps what is written to it.
+type answers struct {
+	peer.Stream
+	hello peer.Hello
+	ready chan Refusal
+}
+
+func (s *answers) Peer() *peer.Hello { return &s.hello }
+func (s *answers) Flush() error      { return nil }
+func (s *answers) WriteFrame(t peer.FrameType, payload []byte) error {
+	if t == frameReady {
+		_, _, r, err := readReady(payload)
+		s.ready <- r
+		return err
+	}
+	return nil
+}
+
+// A follower is ready, and before it has said so it takes and acks more. What it says must not be the end from before: it would have lost
+// what it has acked, and would leave the ISR.
+func TestReadinessIsNotOlderThanAcks(t *testing.T) {
+	n := newNetwork(t, 3)
+	id := n.topic("t", 7, 1, 2, 3)
+	leader, r := n.replica(1, id), n.replica(2, id)
+	if err := ended(t, n.produce(leader, "a", true)); err != nil {
+		t.Fatal(err)
+	}
+	s := &answers{ready: make(chan Refusal, 1)}
+	r.mu.Lock()
+	s.hello.Member.NodeID, s.hello.Nonce = 1, r.view.member(1).Nonce
+	r.mu.Unlock()
+	v := &receiver{set: n.nodes[2].set, stream: s, node: 1, wake: make(chan struct{}, 1)}
+	v.offer(r)
+	if err := ended(t, n.produce(leader, "b", true)); err != nil { // acked by all
+		t.Fatal(err)
+	}
+	go func() { _ = v.answer(t.Context()) }()
+	if ref := <-s.ready; ref.LogEnd != 2 || ref.End != 2 {
+		t.Fatalf("%+v", ref)
 	}
 }
 

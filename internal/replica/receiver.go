@@ -23,19 +23,13 @@ type receiver struct {
 	queue    AckQueue
 	pinged   bool
 	refusals []refusalOf
-	readies  []readyOf
+	readies  []*Replica
 }
 
 type refusalOf struct {
 	seq uint64
 	id  partition.ID
 	r   Refusal
-}
-
-type readyOf struct {
-	epoch int32
-	id    partition.ID
-	r     Refusal
 }
 
 // Serve takes what another node pushes, until its stream ends. It is a peer.StreamHandler.
@@ -161,26 +155,28 @@ func (v *receiver) void(id partition.ID) {
 
 // offer tells the node that its process leads a replica that may be pushed to, if that is so.
 func (v *receiver) offer(r *Replica) {
-	if r.log == nil || !v.set.serving() {
+	if _, _, ok := v.readiness(r); !ok {
 		return
 	}
-	peer := v.stream.Peer()
-	if epoch, ref, ok := r.readiness(peer.Member.NodeID, peer.Nonce); ok {
-		v.ready(epoch, r.id, ref)
-	}
-}
-
-func (v *receiver) ready(epoch int32, id partition.ID, r Refusal) {
 	v.mu.Lock()
-	v.readies = append(v.readies, readyOf{epoch, id, r})
+	v.readies = append(v.readies, r)
 	v.mu.Unlock()
 	poke(v.wake)
 }
 
-// answer writes refusals, then the acks that they come before, then readiness.
+func (v *receiver) readiness(r *Replica) (epoch int32, ref Refusal, ok bool) {
+	if r.log == nil || !v.set.serving() {
+		return 0, ref, false
+	}
+	peer := v.stream.Peer()
+	return r.readiness(peer.Member.NodeID, peer.Nonce)
+}
+
+// answer writes refusals, then the acks that they come before, then readiness, which is looked at last: with an end from before what is
+// acked, the follower would seem to have lost that (R8).
 func (v *receiver) answer(ctx context.Context) error {
 	var refusals []refusalOf
-	var readies []readyOf
+	var readies []*Replica
 	var buf, ack []byte
 	acked := uint64(0)
 	for {
@@ -209,8 +205,12 @@ func (v *receiver) answer(ctx context.Context) error {
 				return err
 			}
 		}
-		for i := range readies {
-			buf = readyFrame(buf, readies[i].epoch, readies[i].id, &readies[i].r)
+		for _, r := range readies {
+			epoch, ref, ok := v.readiness(r)
+			if !ok {
+				continue // the next view's is offered
+			}
+			buf = readyFrame(buf, epoch, r.id, &ref)
 			if err := v.stream.WriteFrame(frameReady, buf); err != nil {
 				return err
 			}

@@ -195,6 +195,9 @@ func (w *plane) checkFollowerMark(r *preplica) {
 func (w *plane) checkAck(r *preplica, x *stream, epoch int32, end int64) {
 	c := w.checks[r.p]
 	m := x.to
+	if epoch == r.leading.Epoch() && r.shortOf[m.id] <= end {
+		delete(r.shortOf, m.id) // it has got it again
+	}
 	if epoch != r.leading.Epoch() || m.wiped || c.isTainted(m.id) || m.replaced && m.nonce != x.toNonce {
 		return
 	}

@@ -77,6 +77,16 @@ func (l *plog) begin(epoch int32) {
 	l.epochs = append(l.epochs, epochStart{epoch, l.End()})
 }
 
+// forget takes epochs out of the lineage of which all is below the start.
+func (l *plog) forget() {
+	for len(l.epochs) > 1 && l.epochs[1].start <= l.start {
+		l.epochs = l.epochs[1:]
+	}
+	if len(l.epochs) > 0 {
+		l.epochs = append([]epochStart{{l.epochs[0].epoch, max(l.epochs[0].start, l.start)}}, l.epochs[1:]...)
+	}
+}
+
 // find is the offset of a value, -1 for none: what producer state says of a batch that comes again.
 func (l *plog) find(val uint64) int64 {
 	for i := len(l.recs) - 1; i >= 0; i-- {
@@ -127,6 +137,7 @@ func (l *plog) apply(op *walOp) {
 		l.recs = l.recs[op.off-l.start:]
 		l.start = op.off
 		l.hw, l.mat = max(l.hw, op.off), max(l.mat, op.off)
+		l.forget()
 	case opState:
 		l.hw, l.mat = max(l.hw, op.hw), max(l.mat, op.off)
 	}

@@ -265,7 +265,12 @@ func (w *plane) answer(x *stream) {
 		if ok {
 			x.up = append(x.up, answer{kind: answerAck, seq: x.acked})
 		}
-		x.up = append(x.up, x.readies...)
+		for _, an := range x.readies { // as of now: what is acked is in it
+			if f := x.to.replicas[an.p]; f != nil && f.following != nil && x.to.registered && f.view.Leader == x.from.id {
+				an.epoch, an.r = f.view.LeaderEpoch, f.following.Ready()
+				x.up = append(x.up, an)
+			}
+		}
 	}
 	x.refusals, x.readies, x.pinged = nil, nil, false
 }
@@ -280,7 +285,7 @@ func (w *plane) announce(r *preplica, v *replica.View) {
 			x.refusals = append(x.refusals, answer{kind: answerRefuse, seq: x.queue.Last(), p: r.p, r: replica.Refusal{NotReady: true}})
 		}
 		if x.from.id == v.Leader {
-			x.readies = append(x.readies, answer{kind: answerReady, epoch: v.LeaderEpoch, p: r.p, r: r.following.Ready()})
+			x.readies = append(x.readies, answer{kind: answerReady, p: r.p})
 		}
 	}
 }
