@@ -66,6 +66,8 @@ func (c *Core) hears(m *Message) bool {
 // Handshake is a connection from a process of another member that is alive now, with the processes that its disk has seen. If the one
 // that was heard last is not among them, the disk was put back to an older state: what it had promised and acknowledged since is gone,
 // and no process on it is ever heard again. (Boot counters alone would not do: enough restarts and they are above those forgotten.)
+//
+// The process counts as heard from now on: of a follower nobody but the leader gets messages, but each member may have to judge it.
 func (c *Core) Handshake(boots []PeerBoot) bool {
 	if c.bug(BugBootGoesBack) || c.halted != nil || len(boots) == 0 {
 		return true
@@ -77,6 +79,10 @@ func (c *Core) Handshake(boots []PeerBoot) bool {
 			continue
 		}
 		if slices.Contains(boots, *q) || q.Boot < boots[0].Boot {
+			if p.Boot > q.Boot {
+				*q = p
+				c.emit(Frame{Kind: FramePeer, Peer: p})
+			}
 			return true
 		}
 		if q.Boot != bannedBoot {
@@ -84,6 +90,10 @@ func (c *Core) Handshake(boots []PeerBoot) bool {
 			c.emit(Frame{Kind: FramePeer, Peer: *q})
 		}
 		return false
+	}
+	if len(c.peers) < maxPeers {
+		c.peers = append(c.peers, p)
+		c.emit(Frame{Kind: FramePeer, Peer: p})
 	}
 	return true
 }
