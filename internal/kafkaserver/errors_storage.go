@@ -9,6 +9,10 @@ import (
 
 func init() {
 	mapErrors(
+		// Damage of what is stored comes first: it wraps what is wrong with the batch, which would be the client's fault.
+		errorMapping{partition.ErrCorrupt, kerr.KafkaStorageError},
+		errorMapping{wal.ErrCorrupt, kerr.KafkaStorageError},
+
 		errorMapping{recordbatch.ErrNoBatch, kerr.InvalidRecord},
 		errorMapping{recordbatch.ErrManyBatches, kerr.InvalidRecord},
 		errorMapping{recordbatch.ErrOldMagic, kerr.InvalidRecord},
@@ -28,7 +32,6 @@ func init() {
 		errorMapping{recordbatch.ErrDecompressedSize, kerr.MessageTooLarge},
 
 		errorMapping{partition.ErrOutOfRange, kerr.OffsetOutOfRange},
-		errorMapping{partition.ErrCorrupt, kerr.KafkaStorageError},
 		errorMapping{partition.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 		errorMapping{partition.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 		errorMapping{partition.ErrStaleLeaderEpoch, kerr.NotLeaderForPartition},
@@ -42,7 +45,6 @@ func init() {
 		errorMapping{partition.ErrBadBatch, kerr.CorruptMessage},
 		errorMapping{partition.ErrUncommitted, kerr.NotEnoughReplicas}, // for acks=1 too
 
-		errorMapping{wal.ErrCorrupt, kerr.KafkaStorageError},
 		errorMapping{wal.ErrNoSpace, kerr.KafkaStorageError},
 		errorMapping{wal.ErrFull, kerr.KafkaStorageError},
 		errorMapping{wal.ErrTooLarge, kerr.MessageTooLarge},

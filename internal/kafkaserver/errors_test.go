@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/chronik-io/chronik/internal/controller"
+	"github.com/chronik-io/chronik/internal/partition"
+	"github.com/chronik-io/chronik/internal/recordbatch"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
@@ -116,5 +118,13 @@ func TestErrorCodes(t *testing.T) {
 		if code := errorCode(tt.err); code != tt.code || text != tt.text {
 			t.Errorf("%v: code %d and %q, want %d and %q", tt.err, code, text, tt.code, tt.text)
 		}
+	}
+}
+
+// Damage of what is stored is the server's fault, whatever is wrong with the batch.
+func TestDamageIsAStorageError(t *testing.T) {
+	err := fmt.Errorf("read: %w: %w", partition.ErrCorrupt, recordbatch.ErrCRC)
+	if code := errorCode(err); code != kerr.KafkaStorageError.Code {
+		t.Errorf("error %d, want %d", code, kerr.KafkaStorageError.Code)
 	}
 }

@@ -53,7 +53,8 @@ type nodeState struct {
 	refused   bool // the last dial since the last connection was answered with "nobody listens"
 	refusedAt time.Time
 	err       error
-	said      string // logged last, not to be repeated
+	said      string          // logged last, not to be repeated
+	refusals  map[bool]string // logged last of refused handshakes, dialed and not
 	dials     int64
 	connects  int64
 }
@@ -125,7 +126,7 @@ func (m *Mesh) connected(c *conn) {
 	if !s.met || s.hello.Member != c.peer.Member || s.hello.Boot <= c.peer.Boot {
 		s.hello, s.met = c.peer, true
 	}
-	s.refused, s.err, s.said = false, nil, ""
+	s.refused, s.err, s.said, s.refusals = false, nil, "", nil
 	s.connects++
 	m.mu.Unlock()
 	if other {
@@ -194,8 +195,11 @@ func (m *Mesh) refused(node int32, out bool, r *Refusal) {
 	s := m.state(node)
 	s.refused = false // somebody listens
 	s.err = r
-	news := s.said != said
-	s.said = said
+	news := s.refusals[out] != said
+	if s.refusals == nil {
+		s.refusals = map[bool]string{}
+	}
+	s.refusals[out] = said
 	m.mu.Unlock()
 	if news {
 		m.o.Logger.Warn("node refused", "node", node, "dialed", out, "err", r)
