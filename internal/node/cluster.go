@@ -112,7 +112,7 @@ func (n *Node) admit(h *peer.Hello) error {
 	for _, v := range n.meta.Status().Voters.Members {
 		if v.NodeID == h.Member.NodeID && v.DiskID != h.Member.DiskID {
 			return &peer.Refusal{Code: peer.RefusedDisk, Text: "node " + strconv.Itoa(int(v.NodeID)) + " is a member with disk " + v.DiskID.String() +
-				", not with " + h.Member.DiskID.String() + ": remove it and add it again"}
+				", not with " + h.Member.DiskID.String() + ": put that disk's directory back as it was when it last ran, see docs/operations.md"}
 		}
 	}
 	if last := len(h.Boots) - 1; last < 0 || h.Boots[last].Member != h.Member || h.Boots[last].Boot != h.Boot || h.Boots[last].Nonce != h.Nonce {
@@ -125,7 +125,7 @@ func (n *Node) admit(h *peer.Hello) error {
 	case err != nil:
 		return errors.Join(errors.New("the metadata log does not answer"), err)
 	case !ok:
-		return &peer.Refusal{Code: peer.RefusedBoot, Text: "its disk was put back to an older state; what it had promised since is gone: remove the node and add it again on an empty directory"}
+		return &peer.Refusal{Code: peer.RefusedBoot, Text: "its disk was put back to an older state; what it had promised since is gone. It takes part again only with its newest directory, see docs/operations.md"}
 	}
 	return nil
 }
