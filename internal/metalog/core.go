@@ -513,6 +513,9 @@ func (c *Core) EpochStartOffset() int64 {
 // Boots are the processes that this member's disk has seen, this one last.
 func (c *Core) Boots() []PeerBoot { return c.boots }
 
+// Booted reports whether the record of this process is durable.
+func (c *Core) Booted() bool { return c.booted }
+
 // Banned reports whether a member is not heard any more, since its disk was put back.
 func (c *Core) Banned(m Member) bool {
 	return slices.ContainsFunc(c.peers, func(p PeerBoot) bool { return p.Member == m && p.Boot == bannedBoot })

@@ -136,6 +136,9 @@ func (n *Node) startMetadata(ctx context.Context) error {
 		return fmt.Errorf("load replicas: %w", err)
 	}
 	n.meta.Start()
+	if err := n.meta.AwaitBoot(ctx); err != nil {
+		return fmt.Errorf("record this start: %w", err)
+	}
 	n.replicate()
 	n.join()
 	if n.members == nil {
