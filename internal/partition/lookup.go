@@ -68,11 +68,11 @@ func (l *Log) MaxTimestamp() (TimeOffset, error) {
 	for range readAttempts {
 		segEnd, start := l.segEnd.Load(), l.Start()
 		largest, err := l.largestTime(start)
-		if err != nil && l.Start() == start && l.segEnd.Load() == segEnd {
-			return noTimeOffset, err
-		}
 		if segEnd != l.segEnd.Load() || start != l.Start() {
-			continue
+			continue // what went wrong, if anything did, may be due to that
+		}
+		if err != nil {
+			return noTimeOffset, err
 		}
 		if largest == noMaxTs {
 			return noTimeOffset, nil
