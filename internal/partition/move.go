@@ -77,7 +77,7 @@ func (l *Log) moveBatch(e *entry, batch []byte) error {
 	}
 	l.fillPrefix = prefix{id: l.id, epoch: e.epoch, offset: e.base}
 	l.fillBatch = batch
-	ref, err := l.store.wal.Append(kindMove, prefixSize+len(batch), l.fill, nil, 0)
+	ref, err := l.store.wal.AppendDeferred(kindMove, prefixSize+len(batch), l.fill)
 	l.fillBatch = nil
 	if err != nil {
 		return fmt.Errorf("move batch %d of %s: %w", e.base, l.id, mapWALError(err))

@@ -13,7 +13,7 @@ const (
 )
 
 // recycleOldest frees the oldest WAL slot, if it is sealed: every partition that needs something in it is written to segments or
-// restated behind it first. It reports whether a slot was freed.
+// restated behind it first, in as few commits as the disk's speed and other appends allow. It reports whether a slot was freed.
 func (s *Store) recycleOldest() (bool, error) {
 	slots := s.wal.Slots()
 	if len(slots) < 2 || !slots[0].Sealed {
@@ -168,7 +168,7 @@ func (s *Store) enqueueState(l *Log, n int, carried []byte) error {
 		l.mu.Lock()
 		n = min(n, len(l.view))
 	}
-	ref, err := s.wal.Append(kindState, len(payload), func(dst []byte) { copy(dst, payload) }, nil, 0)
+	ref, err := s.wal.AppendDeferred(kindState, len(payload), func(dst []byte) { copy(dst, payload) })
 	if err != nil {
 		return fmt.Errorf("write state of %s: %w", l.id, mapWALError(err))
 	}

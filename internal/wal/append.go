@@ -19,6 +19,7 @@ type commit struct {
 	bytes  int64  // counted in WAL.pending
 	next   *slot  // of a Roll: the slot that the log goes on in
 	seal   bool   // an empty commit
+	defers bool   // only deferred records so far: it may wait
 	clean  bool   // the Seal of a clean stop
 	subs   []subMark
 }
@@ -33,6 +34,17 @@ type subMark struct {
 // MaxPendingBytes are not durable, or no memory or filled space is at hand. Errors: ErrNoSpace, ErrFull, ErrTooLarge,
 // ErrClosed, ErrFailed; the record is not accepted then.
 func (w *WAL) Append(kind uint8, size int, fill func(dst []byte), sub *Sub, mark int64) (Ref, error) {
+	return w.add(kind, size, fill, sub, mark, false)
+}
+
+// AppendDeferred is Append for a record that need not be durable soon: it does not start a commit but goes with the next one, which
+// another Append, a Sync, a full buffer or the Seal of an idle log starts. So records that would each take a block of their own on a quick
+// disk are packed. LastSeq does not count it until then.
+func (w *WAL) AppendDeferred(kind uint8, size int, fill func(dst []byte)) (Ref, error) {
+	return w.add(kind, size, fill, nil, 0, true)
+}
+
+func (w *WAL) add(kind uint8, size int, fill func(dst []byte), sub *Sub, mark int64, deferred bool) (Ref, error) {
 	if kind < FirstUserKind {
 		return Ref{}, fmt.Errorf("append kind %d: kinds below %d are the log's own: %w", kind, FirstUserKind, ErrOptions)
 	}
@@ -69,9 +81,12 @@ func (w *WAL) Append(kind uint8, size int, fill func(dst []byte), sub *Sub, mark
 		c.subscribe(sub, mark)
 	}
 	ref := Ref{Seq: c.seq, Off: uint32(at + frameHeaderSize), Len: uint32(size)}
-	if w.idle {
-		w.idle = false
-		poke(w.kick)
+	if c.frames == 1 {
+		c.defers = deferred
+	}
+	if !deferred {
+		c.defers = false
+		w.wakeCommitter()
 	}
 	w.mu.Unlock()
 	return ref, nil
@@ -104,6 +119,7 @@ func (w *WAL) makeRoom(need int) error {
 		return ErrClosed
 	}
 	if w.pending > 0 && w.pending+int64(need) > w.o.MaxPendingBytes {
+		w.startDeferred()
 		w.wait()
 		return nil
 	}
@@ -178,6 +194,14 @@ func (w *WAL) wakeCommitter() {
 	if w.idle {
 		w.idle = false
 		poke(w.kick)
+	}
+}
+
+// startDeferred lets a commit of deferred records begin.
+func (w *WAL) startDeferred() {
+	if w.open != nil && w.open.defers {
+		w.open.defers = false
+		w.wakeCommitter()
 	}
 }
 

@@ -58,7 +58,7 @@ func (w *WAL) commitLoop() {
 func (w *WAL) take() (c *commit, closing bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue) == 0 && w.open != nil {
+	if len(w.queue) == 0 && w.open != nil && (!w.open.defers || w.closing) {
 		w.sealOpen()
 	}
 	if len(w.queue) > 0 && w.failed == nil {
@@ -70,10 +70,11 @@ func (w *WAL) take() (c *commit, closing bool) {
 	return nil, w.closing || w.failed != nil
 }
 
-// idleSeal returns a Seal commit, or nil if a record came first or there is no room for one.
+// idleSeal returns a Seal commit, or nil if a record came first, which may be a deferred one, or there is no room for one.
 func (w *WAL) idleSeal() *commit {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.startDeferred()
 	if w.open != nil || len(w.queue) > 0 || w.closing {
 		return nil
 	}

@@ -137,9 +137,14 @@ func (r *crashRun) work(w *WAL, n int) error {
 		// The record counts as appended before it is: an image may be taken in between.
 		r.h.records = append(r.h.records, stored{data: b})
 		r.h.mu.Unlock()
-		ref, err := w.Append(testKind, len(b), func(dst []byte) {
-			copy(dst, b)
-		}, sub, int64(i+1))
+		fill := func(dst []byte) { copy(dst, b) }
+		var ref Ref
+		var err error
+		if r.rng.IntN(4) == 0 {
+			ref, err = w.AppendDeferred(testKind, len(b), fill) // durable with what comes behind it
+		} else {
+			ref, err = w.Append(testKind, len(b), fill, sub, int64(i+1))
+		}
 		if err != nil {
 			r.h.mu.Lock()
 			r.h.records = r.h.records[:i]

@@ -193,10 +193,14 @@ func (w *WAL) fatal(err error) {
 // DurableSeq returns the sequence of the last durable commit.
 func (w *WAL) DurableSeq() uint64 { return w.durable.Load() }
 
-// LastSeq returns the sequence of the newest commit, written or not: what was appended before the call is in it or in an older one.
+// LastSeq returns the sequence of the newest commit that is written or under way: what was appended before the call is in it or in an
+// older one, but for deferred records.
 func (w *WAL) LastSeq() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.open != nil && w.open.defers {
+		return w.nextSeq - 2
+	}
 	return w.nextSeq - 1 // an open commit has its sequence already
 }
 
@@ -204,6 +208,7 @@ func (w *WAL) LastSeq() uint64 {
 func (w *WAL) Sync(ctx context.Context) error {
 	w.mu.Lock()
 	target := w.nextSeq - 1 // an open commit has its sequence already
+	w.startDeferred()
 	w.syncers++
 	defer func() {
 		w.mu.Lock()
