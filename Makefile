@@ -72,8 +72,8 @@ torture: ## three processes, their network and disks damaged under checked load:
 	$(if $(DURATION),CHRONIK_TORTURE_TIME=$(DURATION),CHRONIK_TORTURE_FAULTS=$(FAULTS)) $(if $(SEED),CHRONIK_SEED=$(SEED)) \
 	    $(GO) test ./tests/torture -count=1 -timeout 0 -v -run 'TestTorture'
 
-gap: ## time without an ack at acks=all when a broker is killed, stopped or shut down: KILLS=n, KINDS=kill-broker,...
-	CHRONIK_GAP_KILLS=$(KILLS) CHRONIK_GAP_FAULTS=$(KINDS) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestGap'
+gap: ## time without an ack at acks=all when a broker is killed, stopped or shut down: KILLS=n, KINDS=kill-broker,..., CALM=seconds before each
+	CHRONIK_GAP_KILLS=$(KILLS) CHRONIK_GAP_FAULTS=$(KINDS) CHRONIK_GAP_CALM=$(CALM) $(GO) test ./tests/nemesis -count=1 -timeout 0 -v -run 'TestGap'
 
 bench: build ## the micro-benchmarks of the storage and metadata packages
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/wal ./internal/partition ./internal/metalog ./internal/metadata

@@ -50,6 +50,8 @@ type Heartbeat struct {
 	Applied int64 `json:"applied"`
 	// Ready: the broker serves clients. One that has just registered is put into service with the first ready heartbeat.
 	Ready bool `json:"ready"`
+	// PausedMs is for how long the broker's process did not run just now, as its own clock shows; 0 if it did.
+	PausedMs int64 `json:"pausedMs,omitempty"`
 }
 
 type decisionKind uint8
@@ -86,6 +88,7 @@ type session struct {
 	ticks   int           // in a row in which it was silent for too long
 	asked   time.Duration // when something was decided that the image does not show yet; 0: nothing is
 	blamed  bool          // fenced for silence by this controller
+	paused  time.Duration // for how long it did not run, as it said since then
 	joining bool          // fenced and in ISRs, as it registered; until it is in service or has left them
 	factor  float64       // of the silence allowed, after false fences; at factorAt
 	since   time.Duration // factorAt
@@ -188,10 +191,7 @@ func (s *sessions) heartbeat(now time.Duration, h *Heartbeat) (fenced, known boo
 	x.beats = min(x.beats+1, unfenceAfter)
 	x.got, x.heard, x.ticks, x.gone, x.deposed, x.ready = now, now, 0, false, false, h.Ready
 	x.applied = max(x.applied, h.Applied)
-	if x.blamed { // it was silent, not dead
-		x.blamed = false
-		x.factor, x.since = min(2*x.factorAt(now), maxFactor), now
-	}
+	x.paused = max(x.paused, time.Duration(h.PausedMs)*time.Millisecond)
 	s.considerUnfence(now, x)
 	return x.fenced, true
 }
@@ -202,8 +202,18 @@ func (s *sessions) considerUnfence(now time.Duration, x *session) {
 	}
 	if x.fresh || x.beats >= unfenceAfter {
 		x.asked = now
+		s.judge(now, x)
 		s.out = append(s.out, decision{kind: decideUnfence, broker: x.id, epoch: x.epoch})
 	}
+}
+
+// judge makes the controller more patient with a broker that was fenced for its silence and is there again, unless its process stood still
+// for so long that nobody should have waited for it.
+func (s *sessions) judge(now time.Duration, x *session) {
+	if x.blamed && x.paused < silence {
+		x.factor, x.since = min(2*x.factorAt(now), maxFactor), now
+	}
+	x.blamed = false
 }
 
 // ended tells that the process with this nonce has ended: its connections are closed and nobody listens, or another process is there.
@@ -278,7 +288,7 @@ func (s *sessions) tick(now time.Duration) {
 			return int(a.id - b.id)
 		})
 		if s.fence(now, worst, "it has been silent for "+(now-worst.heard).Round(time.Millisecond).String()) {
-			worst.blamed = true
+			worst.blamed, worst.paused = true, 0
 			s.fencedAt = now
 		}
 	}

@@ -194,6 +194,32 @@ func TestFalseFencesMakePatient(t *testing.T) {
 	}
 }
 
+// A broker whose process stood still was fenced rightly: that makes nobody patient, but calm it is not.
+func TestFencesOfStoppedProcessesAreNotFalse(t *testing.T) {
+	for _, pause := range []time.Duration{5 * time.Second, silence, silence - time.Millisecond, 0} {
+		b := newBench(t, 3)
+		b.run(2*calmAfter, 2, 3)
+		ds, after := b.run(time.Minute, 3)
+		b.want(ds, decideFence, 2)
+		if after > silenceCalm+2*TickEvery {
+			t.Errorf("the first fence came after %v", after)
+		}
+		b.s.heartbeat(b.now, &Heartbeat{BrokerID: 2, Epoch: epochOf + 2, Ready: true, Applied: 1000, PausedMs: pause.Milliseconds()})
+		ds, _ = b.run(time.Minute, 2, 3)
+		b.want(ds, decideUnfence, 2)
+		b.run(10*time.Second, 2, 3)
+		want := silence
+		if pause < silence {
+			want = silenceMost
+		}
+		ds, after = b.run(time.Minute, 3)
+		b.want(ds, decideFence, 2)
+		if after <= want-HeartbeatEvery-3*TickEvery || after > want+2*TickEvery {
+			t.Errorf("after a pause of %v the next fence came after %v, want %v", pause, after, want)
+		}
+	}
+}
+
 func TestOwnPause(t *testing.T) {
 	b := newBench(t, 3)
 	b.run(2*time.Second, 2, 3)

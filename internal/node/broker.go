@@ -20,6 +20,8 @@ const (
 	isolatedAfter = 6 * time.Second
 	// pausedFor is a time in which this process did not run that makes it ask before it goes on to lead: others may lead by now.
 	pausedFor = 2 * time.Second
+	// pauseToldFor is how long heartbeats tell of a pause: until the broker is in service again, which takes three of them.
+	pauseToldFor = 5 * time.Second
 	// heartbeatTimeout and heartbeatsMost bound the heartbeats under way: one that is late must not hold up the next.
 	heartbeatTimeout = 2 * time.Second
 	heartbeatsMost   = 4
@@ -40,6 +42,8 @@ type broker struct {
 	isolated atomic.Bool
 	heard    atomic.Int64 // when the newest heartbeat that was answered had been sent, on the clock of began
 	current  atomic.Int64 // the same of those whose answer's metadata this node shows
+	paused   atomic.Int64 // how long the last pause of this process was; nanoseconds
+	pauseEnd atomic.Int64 // when it ended
 	resumed  atomic.Int64 // when this process ran again after a pause or a time without a controller: what was shown before may be old
 	ran      atomic.Int64 // when run last looked, on that clock: long ago in a process that has not run
 	former   atomic.Int32 // the controller that heartbeats went to last, if it was another node
@@ -124,7 +128,9 @@ func (b *broker) run(ctx context.Context) error {
 		now := b.clock()
 		if paused := time.Duration(now - b.ran.Load()); paused > pausedFor {
 			b.n.logger.Warn("this process was not running", "ms", paused.Milliseconds())
+			b.paused.Store(int64(paused))
 			b.resumed.Store(now)
+			b.pauseEnd.Store(now)
 		}
 		b.checkLease()
 		b.ran.Store(now) // after checkLease: Isolated is true all the time
@@ -167,6 +173,14 @@ func (b *broker) beat(ctx context.Context) {
 	}
 }
 
+// pausedMs is for how long this process did not run, while the controller judges its silence.
+func (b *broker) pausedMs() int64 {
+	if end := b.pauseEnd.Load(); end == 0 || b.clock()-end > int64(pauseToldFor) {
+		return 0
+	}
+	return b.paused.Load() / int64(time.Millisecond)
+}
+
 // clock is the time since this broker was made, in nanoseconds.
 func (b *broker) clock() int64 { return int64(time.Since(b.began)) }
 
@@ -187,7 +201,7 @@ func (b *broker) tell(ctx context.Context) (heartbeatAnswer, error) {
 	if self == nil || self.Incarnation != b.n.incarnation {
 		return heartbeatAnswer{}, errNotRegistered
 	}
-	h := controller.Heartbeat{BrokerID: self.ID, Epoch: self.Epoch, Applied: im.Offset(), Ready: b.ready.Load()}
+	h := controller.Heartbeat{BrokerID: self.ID, Epoch: self.Epoch, Applied: im.Offset(), Ready: b.ready.Load(), PausedMs: b.pausedMs()}
 	st := b.n.meta.Status()
 	switch {
 	case st.Role >= metalog.RoleOpening:

@@ -133,17 +133,19 @@ func (s *Store) writeState(l *Log, last uint64) (bool, error) {
 	return true, s.enqueueState(l, len(entries), carried)
 }
 
-// toCarry copies the entries at the front of the view that a State must carry because they are at or below sequence last. A small tail is
-// carried whole, as far as it is durable, so that an idle log needs no State again soon.
+// toCarry copies the entries at the front of the view that a State must carry because they are at or below sequence last. A tail that is
+// small as a whole is carried whole, as far as it is durable, so that an idle log needs no State again soon.
 func (l *Log) toCarry(last uint64, limit int64, durableSeq uint64) []entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, bytes := l.needed(last), l.carriedBytes
-	for i := range l.view[:n] {
+	must, bytes := l.needed(last), l.carriedBytes
+	for i := range l.view[:must] {
 		bytes += l.view[i].size()
 	}
-	for ; n < len(l.view); n++ {
-		if bytes += l.view[n].size(); l.view[n].seq > durableSeq || bytes > limit {
+	n := must
+	for ; n < len(l.view) && l.view[n].seq <= durableSeq; n++ {
+		if bytes += l.view[n].size(); bytes > limit {
+			n = must
 			break
 		}
 	}

@@ -584,7 +584,9 @@ func TestChecksumTellsReplicasApart(t *testing.T) {
 
 // Beyond the share of client appends replicated ones go on, until the room that recycling needs; then they are refused and do not wait.
 func TestReplicatedAppendsLeaveRoomForRecycling(t *testing.T) {
-	f := newFixture(t, vfs.NewMem(), func(o *StoreOptions) { o.WAL.MaxBytes = 16 * 256 << 10 })
+	f := newFixture(t, vfs.NewMem(), func(o *StoreOptions) {
+		o.WAL.MaxBytes, o.WAL.ZeroStep, o.WAL.RingBytes = 16*256<<10, 256<<10, 2<<20 // large beside the batches, as they are in life
+	})
 	l := f.create(testID(1, 0))
 	beyond := 0
 	for {
@@ -622,7 +624,7 @@ func TestReplicatedAppendsLeaveRoomForRecycling(t *testing.T) {
 		}
 	}
 	if moved < 5 {
-		t.Fatal(moved)
+		t.Fatalf("only %d slots were freed", moved)
 	}
 	f.mustRead(l, want)
 	f.settle(l)

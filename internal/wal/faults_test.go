@@ -95,6 +95,7 @@ func TestDiskFull(t *testing.T) {
 func TestDiskFullRecycle(t *testing.T) {
 	mem := vfs.NewMem()
 	o := testOptions(mem)
+	o.MaxBytes = 4 << 20 // enough even if each record is a commit
 	w, _ := mustOpen(t, o, nil)
 	for range 300 {
 		appendRecord(t, w, payload(1, 1500), nil, 0)
