@@ -16,6 +16,7 @@
 //  6. A connection says cluster id and the id of the server that it wants; anything else is refused before Raft sees it.
 //  7. Removing a server does not stop its process.
 //  8. A vote is asked for on a connection to the process that is there: dead ones that are kept are tried past.
+//  9. A candidate knows no leader: what it learnt while it elected itself is forgotten before the next request for its vote.
 //
 // Concurrency: Membership may be used by all goroutines. OnClaim runs on Raft's FSM goroutine and must return quickly.
 //

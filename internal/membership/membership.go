@@ -141,6 +141,7 @@ func (m *Membership) startRaft() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), m.transport.Close())
 	}
+	m.transport.raft.Store(m.raft)
 	return nil
 }
 

@@ -20,12 +20,14 @@ const (
 	electSelfTimeout = time.Second
 )
 
-// transport stands between Raft and its network. It closes three ways in which Raft goes wrong: the heartbeat fast path,
-// which changes state beside the main loop, pipelining, which can wedge a follower, and connections that are kept after the other
-// process has ended: a vote that is asked for on one of them would be lost, and with it the election.
+// transport stands between Raft and its network. It closes four ways in which Raft goes wrong: the heartbeat fast path,
+// which changes state beside the main loop, pipelining, which can wedge a follower, connections that are kept after the other
+// process has ended: a vote that is asked for on one of them would be lost, and with it the election, and a candidate that still knows a
+// leader: it would refuse its vote for ever.
 type transport struct {
 	raft.Transport
 	rpcs chan raft.RPC
+	raft atomic.Pointer[raft.Raft]
 	// asked is the highest term in which another server has asked for a vote.
 	asked atomic.Uint64
 	stop  chan struct{}
@@ -65,8 +67,12 @@ func (t *transport) pump() {
 				rpc.Respond(nil, fmt.Errorf("install snapshot of %d bytes: %w", req.Size, ErrLimit))
 				continue
 			}
-			if req, ok := rpc.Command.(*raft.RequestVoteRequest); ok {
+			switch req := rpc.Command.(type) {
+			case *raft.RequestVoteRequest:
 				t.asked.Store(max(t.asked.Load(), req.Term)) // nobody else writes it
+				t.forgetLeader()
+			case *raft.RequestPreVoteRequest:
+				t.forgetLeader()
 			}
 			select {
 			case t.rpcs <- rpc:
@@ -75,6 +81,29 @@ func (t *transport) pump() {
 			}
 		}
 	}
+}
+
+// forgetLeader comes before a request for this node's vote. One that was told to elect itself does not step down in that campaign when the
+// winner of the same term makes itself heard: it goes on as a candidate that knows a leader, and votes for nobody else until it hears that
+// one again. If it never does, and the other survivors need this vote, nobody is ever elected. To tell it once more to elect itself is what
+// makes it forget.
+func (t *transport) forgetLeader() {
+	r := t.raft.Load()
+	if r == nil || r.State() != raft.Candidate {
+		return
+	}
+	if _, leader := r.LeaderWithID(); leader == "" {
+		return
+	}
+	select {
+	case t.rpcs <- electNow():
+	case <-t.stop:
+	}
+}
+
+func electNow() raft.RPC {
+	return raft.RPC{Command: &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}},
+		RespChan: make(chan raft.RPCResponse, 1)}
 }
 
 // Consumer returns what Raft's main loop reads: the network's requests and our own.
@@ -116,10 +145,8 @@ func onLiveConnection(ask func() error) error {
 // electSelf makes this node's own Raft start an election now, as a transfer of leadership to it would. An election is
 // always safe to start.
 func (t *transport) electSelf() {
-	reply := make(chan raft.RPCResponse, 1)
-	rpc := raft.RPC{Command: &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}, RespChan: reply}
 	select {
-	case t.rpcs <- rpc:
+	case t.rpcs <- electNow():
 	case <-t.stop:
 	case <-time.After(electSelfTimeout): // Raft's own timeout starts the election then
 	}

@@ -13,6 +13,9 @@ import (
 const (
 	// writeBytes is how much is written to a segment at a time.
 	writeBytes = 512 << 10
+	// writeAlign is what the place in the file where such a write ends is a multiple of: no page is written twice, and the kernel can take
+	// large ones.
+	writeAlign = 64 << 10
 	// materializeStep is how many entries of the view are copied under one hold of the lock.
 	materializeStep = 4096
 )
@@ -98,7 +101,7 @@ func (s *Store) materialize(l *Log) error {
 
 func (s *Store) takeBuffer() []byte {
 	if s.buffer == nil {
-		s.buffer = make([]byte, 0, writeBytes+64<<10)
+		s.buffer = make([]byte, 0, writeBytes+128<<10)
 	}
 	return s.buffer[:0]
 }
@@ -179,8 +182,8 @@ func (m *materializer) place(i int) error {
 		m.next = hdr.LastOffset() + 1
 		i += size
 	}
-	if len(m.buf) >= writeBytes {
-		return m.write()
+	if n := len(m.buf); n >= writeBytes {
+		return m.write(n - int((m.at+int64(n))%writeAlign))
 	}
 	return nil
 }
@@ -197,20 +200,20 @@ func (m *materializer) mustRoll(hdr *recordbatch.Header, position int64) bool {
 		m.cfg.SegmentMs > 0 && m.firstTs >= 0 && hdr.MaxTimestamp-m.firstTs > m.cfg.SegmentMs
 }
 
-// write puts buf into the file and starts its way to the disk.
-func (m *materializer) write() error {
-	if len(m.buf) == 0 {
+// write puts the first n bytes of buf into the file and starts their way to the disk.
+func (m *materializer) write(n int) error {
+	if n == 0 {
 		return nil
 	}
 	path := m.h.seg.path
-	if _, err := m.h.log.WriteAt(m.buf, m.at); err != nil {
+	if _, err := m.h.log.WriteAt(m.buf[:n], m.at); err != nil {
 		return fmt.Errorf("write segment %s: %w", path, err)
 	}
-	if err := m.h.log.SyncRange(m.at, int64(len(m.buf))); err != nil {
+	if err := m.h.log.SyncRange(m.at, int64(n)); err != nil {
 		return fmt.Errorf("write back segment %s: %w", path, err)
 	}
-	m.at += int64(len(m.buf))
-	m.buf = m.buf[:0]
+	m.at += int64(n)
+	m.buf = m.buf[:copy(m.buf, m.buf[n:])]
 	return m.h.seg.w.flush(m.h)
 }
 
@@ -275,7 +278,7 @@ func (m *materializer) emptyDir(dir string) error {
 
 // finish writes and syncs the last segment.
 func (m *materializer) finish() error {
-	if err := m.write(); err != nil {
+	if err := m.write(len(m.buf)); err != nil {
 		return err
 	}
 	if m.l.store.bugs.stateBeforeSync {

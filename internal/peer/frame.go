@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -95,7 +96,7 @@ func readFrame(r *bufio.Reader, dst []byte) (header, []byte, error) {
 	for left := int(h.length); left > 0; {
 		n := min(left, max(readStep, cap(dst)-len(dst)))
 		at := len(dst)
-		dst = append(dst, make([]byte, n)...)
+		dst = slices.Grow(dst, n)[:at+n] // cleared only where it has to grow
 		if _, err := io.ReadFull(r, dst[at:]); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
