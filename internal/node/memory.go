@@ -10,12 +10,13 @@ import (
 
 // What lives on the heap is small; what fills it is responses that are garbage a moment later, and without a limit the runtime
 // keeps the pages of the largest burst for minutes. So the limit follows what lives: near it the runtime collects and gives
-// back at once. The WAL's ring, 128 MiB at most, lies outside the heap and is not counted.
+// back at once. Below it garbage may be three times what lives: at half of what lives the collector took a quarter of the time of metadata
+// changes. The WAL's ring, 128 MiB at most, lies outside the heap and is not counted.
 //
 // A start is different: what it reads stays, so that a limit or a small percentage would only make it collect again and again.
 const (
 	startPercent  = 200
-	gcPercent     = 50
+	gcPercent     = 300
 	leastLimit    = 144 << 20
 	limitPerLive  = 2        // limit in multiples of the live heap, so that a large one is not collected all the time
 	limitHeadroom = 64 << 20 // on top of that
