@@ -118,7 +118,7 @@ func (s *Set) runComparisons(ctx context.Context) {
 
 // next compares the next range there is.
 func (c *comparer) next(ctx context.Context) {
-	all := c.s.All()
+	all := slices.Clone(c.s.All())
 	slices.SortFunc(all, func(a, b *Replica) int {
 		if n := slices.Compare(a.id.Topic[:], b.id.Topic[:]); n != 0 {
 			return n

@@ -24,6 +24,7 @@ func (r *Replica) follow(v *View) error {
 	defer r.mu.Unlock()
 	r.disconnectAll()
 	r.leading = nil
+	r.ticks.Store(false)
 	r.uncommitted.Store(false)
 	if r.following == nil {
 		r.following, r.still = NewFollowerCore(r.set.o.NodeID, v, r.log, 0), false

@@ -28,6 +28,7 @@ func (r *Replica) begin(v *View) error {
 	}
 	r.disconnectAll() // links of an earlier epoch, if no other view came in between: this one begins with none
 	r.leading = NewLeaderCore(r.set.o.NodeID, v, r.log, r.log.DurableEnd(), r.log.HighWatermark(), now, 0)
+	r.ticks.Store(true)
 	r.leading.RequireStart(r.log.Start())
 	if unfit || r.corrupt != nil {
 		r.leading.Resign(unfit)
@@ -294,6 +295,9 @@ func (r *Replica) wakeSoon() {
 
 // tick looks after the ISR, and returns the change that is wanted.
 func (r *Replica) tick(nowMs, gapMs int64) *Proposal {
+	if !r.ticks.Load() {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.leading

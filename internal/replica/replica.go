@@ -43,6 +43,7 @@ type Replica struct {
 	leader      atomic.Int32 // broker id, or metadata.NoLeader
 	since       atomic.Int64 // when this node learnt of epoch and leader, on the set's clock (ms)
 	leads       atomic.Bool  // this node leads in epoch
+	ticks       atomic.Bool  // leading is set: there may be something to propose
 	uncommitted atomic.Bool  // leader whose high watermark is below where its epoch began
 	links       atomic.Pointer[[]*link]
 
@@ -429,6 +430,7 @@ func (r *Replica) drop() {
 	r.dropped = true
 	r.disconnectAll()
 	r.leading, r.following = nil, nil
+	r.ticks.Store(false)
 	all, own := r.all.takeAll(), r.own.takeAll()
 	r.wakeLocked()
 	r.mu.Unlock()

@@ -68,6 +68,7 @@ type Set struct {
 
 	mu     sync.RWMutex // guards the rest
 	topics map[uuid.UUID]*topicReplicas
+	all    []*Replica     // of topics; nil when they have changed. It is replaced, not changed
 	drops  []partition.ID // logs to be dropped; bounded by the number of logs
 	wake   chan struct{}
 
@@ -126,19 +127,28 @@ func (s *Set) Get(topic uuid.UUID, n int32) *Replica {
 	return t.partitions[n]
 }
 
-// All returns all replicas in no order.
+// All returns all replicas in no order. The slice is shared: it is not to be changed.
 func (s *Set) All() []*Replica {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var all []*Replica
-	for _, t := range s.topics {
-		for _, r := range t.partitions {
-			if r != nil {
-				all = append(all, r)
+	all := s.all
+	s.mu.RUnlock()
+	if all != nil {
+		return all
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		all = make([]*Replica, 0, len(s.topics))
+		for _, t := range s.topics {
+			for _, r := range t.partitions {
+				if r != nil {
+					all = append(all, r)
+				}
 			}
 		}
+		s.all = all
 	}
-	return all
+	return s.all
 }
 
 // Load takes over the image that was recovered at start. Logs of deleted topics are dropped; logs of topics that the image does not
@@ -313,7 +323,7 @@ func (s *Set) updateTopic(im *metadata.Image, t *metadata.Topic) error {
 		next.partitions[n] = r
 	}
 	s.mu.Lock()
-	s.topics[t.ID] = next
+	s.topics[t.ID], s.all = next, nil
 	s.mu.Unlock()
 	for _, r := range follow { // not before a push that this causes finds the replica
 		s.announce(r)
@@ -355,6 +365,7 @@ func (s *Set) dropTopic(t *metadata.Topic) {
 	s.mu.Lock()
 	old := s.topics[t.ID]
 	delete(s.topics, t.ID)
+	s.all = nil
 	s.mu.Unlock()
 	if old == nil {
 		return
