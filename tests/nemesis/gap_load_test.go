@@ -27,8 +27,8 @@ const (
 	gapClientLog   = 64 << 10                // bytes of the client's own log that are kept
 )
 
-// impatient are the settings of a client that gives a request up after half a second, and asks for metadata again as soon.
-var impatient = []kgo.Opt{kgo.ProduceRequestTimeout(300 * time.Millisecond), kgo.RequestTimeoutOverhead(200 * time.Millisecond),
+// impatient are the settings of a client that gives a request up after 0.3 seconds, and asks for metadata again as soon.
+var impatient = []kgo.Opt{kgo.ProduceRequestTimeout(100 * time.Millisecond), kgo.RequestTimeoutOverhead(200 * time.Millisecond),
 	kgo.MetadataMinAge(100 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond })}
 
 // gapLoad writes to every partition of a topic all the time, one record in flight in each, through one client: acks=all, idempotent. The
