@@ -17,6 +17,9 @@ import (
 // maxPollEntries bounds what one Poll returns.
 const maxPollEntries = 5000
 
+// tailSilence is how much longer than the fetch wait a tail waits for a broker that is silent.
+const tailSilence = 2 * time.Second
+
 // LogEntry is one entry of the metadata log as a client reads it.
 type LogEntry struct {
 	Offset int64
@@ -78,6 +81,7 @@ func (c *Client) OpenTail(ctx context.Context, from int64) (*Tail, error) {
 	kc, err := c.With(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{MetadataTopic: {0: kgo.NewOffset().At(from)}}),
 		kgo.FetchMaxWait(500*time.Millisecond), kgo.FetchMinBytes(1),
+		kgo.RequestTimeoutOverhead(tailSilence), // then it looks for the log's leader anew
 		kgo.KeepRetryableFetchErrors(),
 	)
 	if err != nil {
