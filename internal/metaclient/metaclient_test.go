@@ -525,6 +525,46 @@ func TestExtentsOfASilentLeader(t *testing.T) {
 	}
 }
 
+// The log's bounds are those that its leader tells; when that one is silent, ctx bounds the wait.
+func TestLogBounds(t *testing.T) {
+	cl, c := newCluster(t, kfake.SeedTopics(1, MetadataTopic))
+	if err := cl.MoveTopicPartition(MetadataTopic, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Kafka().ProduceSync(t.Context(), &kgo.Record{Topic: MetadataTopic, Value: []byte("x")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if start, end, err := c.LogBounds(t.Context()); start != 0 || end != 1 || err != nil {
+		t.Errorf("%d to %d, %v", start, end, err)
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c.nodes.learn(2, silent.Addr().String())
+	answers := 0
+	cl.ControlKey(int16(kmsg.Metadata), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		topic, p := kmsg.NewMetadataResponseTopic(), kmsg.NewMetadataResponseTopicPartition()
+		topic.Topic, p.Leader = kmsg.StringPtr(MetadataTopic), 2
+		if answers++; answers <= 2 {
+			p.Leader = -1 // there is an election
+		}
+		topic.Partitions = append(topic.Partitions, p)
+		resp := kreq.ResponseKind().(*kmsg.MetadataResponse)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	begin := time.Now()
+	_, _, err = c.LogBounds(ctx)
+	if took := time.Since(begin); cli.ExitCode(err) != cli.ExitUnreachable || took > 3*time.Second || answers < 3 {
+		t.Errorf("%v after %s and %d answers", err, took, answers)
+	}
+}
+
 // When nobody answers, that is known after the bound of the first part.
 func TestStatusWithinABound(t *testing.T) {
 	cl, _ := newCluster(t)

@@ -213,9 +213,9 @@ func (c *Client) readTopology(ctx context.Context, f *facts) error {
 	}
 	m := answer.(*kmsg.MetadataResponse)
 	f.clusterID, f.controller = deref(m.ClusterID), m.ControllerID
+	c.learnNodes(m)
 	for _, b := range m.Brokers {
 		n := f.node(b.NodeID)
-		c.nodes.learn(b.NodeID, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
 		n.State, n.Address, n.Rack = NodeUp, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), deref(b.Rack)
 	}
 	for _, t := range m.Topics {
@@ -244,6 +244,13 @@ func (c *Client) readTopology(ctx context.Context, f *facts) error {
 		}
 	}
 	return nil
+}
+
+// learnNodes takes over where the brokers are.
+func (c *Client) learnNodes(m *kmsg.MetadataResponse) {
+	for _, b := range m.Brokers {
+		c.nodes.learn(b.NodeID, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+	}
 }
 
 // describeCluster asks for all brokers, fenced ones too; nil where the cluster does not know the request, or nobody answered.

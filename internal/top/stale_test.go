@@ -65,7 +65,14 @@ func TestASilentBrokerHoldsNothingUp(t *testing.T) {
 		defer close(ended)
 		(&live{app: app, client: client, interval: 100 * time.Millisecond, inputs: in}).run(ctx)
 	}()
-	defer func() { cancel(); <-ended }()
+	defer func() {
+		begin := time.Now()
+		cancel()
+		<-ended
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("it took %s to end", took) // the client library waits for a silent broker, done or not
+		}
+	}()
 	c, deadline := newCollector("", false), time.After(partTimeout+2*time.Second)
 	for c.status == nil || c.topicsAt.IsZero() {
 		select {
