@@ -108,7 +108,7 @@ func TestCheckerSeesEveryKindOfDamage(t *testing.T) {
 func TestRecorderLosesNothing(t *testing.T) {
 	const samples = 200_000
 	o := &Options{Interval: time.Second, Rate: 1}
-	r := &run{o: o, clock: clock{time.Now()}}
+	r := &run{o: o, clock: clock{time.Now()}, stopped: newStopFlag()}
 	r.window.end.Store(1 << 62)
 	rec := newRecorder(&r.window, true)
 	r.recorders = []*recorder{rec}
@@ -147,7 +147,7 @@ func TestWindowDecidesWhatCounts(t *testing.T) {
 	r.ok(100, 100, 200, 1)                // within
 	r.ok(199, 199, 201, 1)                // ended later: in the latencies, not in the throughput
 	r.ok(150, 150, 150+2*histogramMax, 1) // beyond the histogram: counted, not dropped
-	if s := r.cur; s.discard != 1 || s.done != 1 || s.late != 2 || s.response.TotalCount() != 3 || s.overflow != 1 {
+	if s := r.cur.Load(); s.discard != 1 || s.done != 1 || s.late != 2 || s.response.TotalCount() != 3 || s.overflow != 1 {
 		t.Errorf("%+v", *s)
 	}
 }

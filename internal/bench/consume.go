@@ -198,7 +198,8 @@ func (c *consumerClient) round(ctx context.Context, kc *kgo.Client) (more bool, 
 
 // counted adds records that have no latency of their own.
 func (r *recorder) counted(n, bytes, now int64) {
-	s := r.shard()
+	s := r.cur.Swap(nil)
+	defer r.cur.Store(s)
 	if now < r.window.start.Load() {
 		s.discard += n
 		return

@@ -190,7 +190,7 @@ func (r *run) endToEndActivity() (activity, error) {
 			rep.Integrity = integrity
 			acks := newShard(r.o.model() == modelOpen)
 			for _, rec := range r.acks {
-				acks.merge(rec.cur)
+				acks.merge(rec.cur.Load())
 			}
 			rep.Acknowledge, rep.ScheduleLag = newLatency(acks.response), newLatency(acks.lag)
 			rep.failedAcks = acks.failed
