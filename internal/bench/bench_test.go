@@ -329,6 +329,23 @@ func TestLostRecordsAreFound(t *testing.T) {
 	}
 }
 
+// refuse answers a produce request with an error for each partition.
+func refuse(kreq kmsg.Request, code int16) kmsg.Response {
+	req := kreq.(*kmsg.ProduceRequest)
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range req.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode = p.Partition, code
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp
+}
+
 // TestFailuresAreCounted has the broker refuse some requests for good.
 func TestFailuresAreCounted(t *testing.T) {
 	cl := newCluster(t)
@@ -338,23 +355,43 @@ func TestFailuresAreCounted(t *testing.T) {
 		if requests++; requests%3 != 0 {
 			return nil, nil, false
 		}
-		req := kreq.(*kmsg.ProduceRequest)
-		resp := req.ResponseKind().(*kmsg.ProduceResponse)
-		for _, t := range req.Topics {
-			rt := kmsg.NewProduceResponseTopic()
-			rt.Topic, rt.TopicID = t.Topic, t.TopicID
-			for _, p := range t.Partitions {
-				rp := kmsg.NewProduceResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p.Partition, 44 // POLICY_VIOLATION
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			resp.Topics = append(resp.Topics, rt)
-		}
-		return resp, nil, true
+		return refuse(kreq, 44), nil, true // POLICY_VIOLATION
 	})
 	code, rep, _ := benchRun(t, t.Context(), cl.ListenAddrs(), append([]string{"--idempotence=false", "--concurrency", "4", "--partitions", "1", "--verify"}, quick...)...)
 	if code != cli.ExitPartial || rep.Result.Failed == 0 || !strings.Contains(rep.Result.ErrorsText, "POLICY_VIOLATION") || rep.Integrity.bad() {
 		t.Errorf("exit code %d, %+v, %+v", code, rep.Result, rep.Integrity)
+	}
+}
+
+// A record that no broker takes is refused before the run, with the setting that forbids it; one that may compress is tried.
+func TestTooLargeRecords(t *testing.T) {
+	cl := newCluster(t, kfake.SeedTopics(1, "perf"))
+	for _, c := range []struct{ args, says string }{
+		{"--message-size 20MiB", "MESSAGE_TOO_LARGE): max.message.bytes of topic chronik-bench-"},
+		{"--message-size 20MiB", "next: --topic-config max.message.bytes=20972605"},
+		{"--message-size 20MiB --topic perf", "next: a smaller --message-size, or a topic with max.message.bytes of at least 20972605"},
+		{"--message-size 20MiB --mode e2e", "MESSAGE_TOO_LARGE): max.message.bytes"},
+		{"--message-size 20MiB --mode consume", "MESSAGE_TOO_LARGE): max.message.bytes"},
+	} {
+		begin := time.Now()
+		code, _, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), append(strings.Fields(c.args), "--duration", "20s")...)
+		if code != cli.ExitFailed || !strings.Contains(errOut, c.says) || time.Since(begin) > 15*time.Second {
+			t.Errorf("%s: exit code %d, %q, want %q", c.args, code, errOut, c.says)
+		}
+	}
+	noLeftovers(t, cl)
+	args := append(strings.Fields("--message-size 2MiB --concurrency 1 --compression lz4 --topic perf"), quick...)
+	cl.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		return refuse(kreq, 10), nil, true
+	})
+	code, rep, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), args...)
+	if want := "(max.message.bytes of topic perf is 1048588)"; code != cli.ExitFailed || !strings.Contains(errOut, want) || !strings.Contains(rep.Result.ErrorsText, want) {
+		t.Errorf("exit code %d, %q, %+v", code, errOut, rep.Result)
+	}
+	code, _, errOut = benchRun(t, t.Context(), cl.ListenAddrs(), strings.Fields("--message-size 20MiB --batch-bytes 1MiB")...)
+	if code != cli.ExitUsage || !strings.Contains(errOut, "--batch-bytes 1048576: a record of --message-size 20971520 needs 20971776") {
+		t.Errorf("exit code %d, %q", code, errOut)
 	}
 }
 

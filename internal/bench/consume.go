@@ -26,7 +26,7 @@ func (r *run) prefill(ctx context.Context) error {
 	if o.Messages == 0 {
 		o.Messages = max(1000, prefillBytes/int64(o.size))
 	}
-	w := &run{o: &o, app: r.app, meta: r.meta, clock: r.clock, id: r.id, topic: r.topic, partitions: r.partitions, keys: r.keys, stopped: newStopFlag()}
+	w := &run{o: &o, app: r.app, meta: r.meta, clock: r.clock, id: r.id, topic: r.topic, partitions: r.partitions, keys: r.keys, stopped: newStopFlag(), limits: r.limits}
 	w.window.end.Store(1 << 62)
 	if err := w.openProducers(); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (r *run) prefill(ctx context.Context) error {
 		return err
 	}
 	if len(w.errors) > 0 {
-		return cli.Failf("write the records to read: %s", w.errors.String())
+		return cli.Failf("write the records to read: %s", w.explainErrors())
 	}
 	r.ledgers = w.ledgers
 	return nil

@@ -26,6 +26,12 @@ const (
 	payloadJSON   = "json"
 )
 
+// batchRoom is how much larger than a value the largest batch must be at least: its header, a key, and what the record adds.
+const batchRoom = 256
+
+// maxRequest is what a client writes at once, as long as its batches do not need more.
+const maxRequest = 100 << 20
+
 // Load models.
 const (
 	modelClosed = "closed"
@@ -111,7 +117,7 @@ func (o *Options) register(f *pflag.FlagSet) {
 	f.IntVar(&o.InFlight, "max-in-flight", 5, "produce requests in flight per broker without idempotence")
 	f.StringVar(&o.Compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
 	f.DurationVar(&o.Linger, "linger", -1, "wait for fuller batches; -1 for 0, with --async 10ms")
-	f.Var(&o.batch, "batch-bytes", "largest batch")
+	f.Var(&o.batch, "batch-bytes", "largest batch; without it, as large as a record needs at least")
 	f.BoolVar(&o.Keyed, "keyed", false, "records have keys, which choose the partition")
 	f.IntVar(&o.Keys, "keys", 10_000, "how many different keys")
 	f.StringVar(&o.Payload, "payload", payloadRandom, "filler: random (does not compress) or json (does)")
@@ -163,6 +169,12 @@ func (o *Options) complete() error {
 	}
 	if int64(o.size) < headerSize {
 		return cli.Usagef("--message-size %d: must be at least %d, the size of the header that makes losses visible", o.size, headerSize)
+	}
+	if need := int64(o.size) + batchRoom; int64(o.batch) < need {
+		if o.given["batch-bytes"] {
+			return cli.Usagef("--batch-bytes %d: a record of --message-size %d needs %d", o.batch, o.size, need)
+		}
+		o.batch = sizeFlag(need)
 	}
 	if o.Duration <= 0 || o.Interval < 100*time.Millisecond || o.Rate < 0 || o.Messages < 0 || o.Clients < 0 || o.Outstanding < 0 {
 		return cli.Usagef("--duration must be above 0, --interval at least 100ms, numbers not negative")
@@ -241,6 +253,7 @@ func (o *Options) producerOptions() ([]kgo.Opt, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.RequiredAcks(a), kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(o.Linger), kgo.ProducerBatchMaxBytes(int32(o.batch)),
+		kgo.BrokerMaxWriteBytes(int32(max(maxRequest, int64(o.batch)+1<<20))),
 		kgo.MaxBufferedRecords(2*max(o.Concurrency, o.Outstanding) + 1000), kgo.RecordDeliveryTimeout(30 * time.Second),
 	}
 	if !o.idempotent() {

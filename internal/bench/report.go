@@ -127,7 +127,7 @@ func newLatency(h *hdrhistogram.Histogram) *Latency {
 func (rep *Report) measure(r *run, s *sampler, u usageBetween) {
 	t := s.total
 	seconds := math.Max(0, float64(r.window.end.Load()-r.window.start.Load())/1e9)
-	rep.Result = Result{Seconds: seconds, Records: t.done, Late: t.late, Discarded: t.discard, Failed: t.failed + rep.failedAcks, Overflow: t.overflow, ErrorsText: r.errors.String()}
+	rep.Result = Result{Seconds: seconds, Records: t.done, Late: t.late, Discarded: t.discard, Failed: t.failed + rep.failedAcks, Overflow: t.overflow, ErrorsText: r.explainErrors()}
 	if seconds > 0 {
 		rep.Result.PerSecond = float64(t.done) / seconds
 		rep.Result.MiBPerS = float64(t.bytes) / seconds / (1 << 20)

@@ -34,6 +34,7 @@ type run struct {
 	acks      []*recorder // mode e2e: the producers'
 	errors    errorCounts
 	acked     int64
+	limits    []limit // settings of the cluster that bound a record
 }
 
 // execute goes through the phases: connect, prepare, load, verify, clean up.
@@ -54,6 +55,9 @@ func execute(ctx context.Context, app *cli.App, o *Options) (*Report, error) {
 		}
 		defer r.removeTopic()
 		r.readTopicConfigs(ctx, &rep.Environment)
+		if err := r.checkSize(); err != nil {
+			return nil, err
+		}
 		rep.Load.Topic, rep.Load.Partitions, rep.Load.Replicas = r.topic, r.partitions, r.replicas
 	}
 	if o.Mode == modeConsume {
