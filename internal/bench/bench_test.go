@@ -410,6 +410,51 @@ func TestInterruptStillReports(t *testing.T) {
 	noLeftovers(t, cl)
 }
 
+// Ctrl-C does not wait for ever for a broker that is silent.
+func TestInterruptWhileNobodyAnswers(t *testing.T) {
+	cl := newCluster(t)
+	release := make(chan struct{})
+	cl.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		cl.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	defer close(release)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(500*time.Millisecond, cancel)
+	begin := time.Now()
+	code, rep, errOut := benchRun(t, ctx, cl.ListenAddrs(), "--duration", "60s", "--warmup", "0")
+	if code != cli.ExitInterrupted || !rep.Interrupted || rep.Result.Failed == 0 || !strings.Contains(errOut, "Ctrl-C again ends at once") {
+		t.Errorf("exit code %d, %+v, %s", code, rep.Result, errOut)
+	}
+	if took := time.Since(begin); took > giveUp+10*time.Second {
+		t.Errorf("took %s", took)
+	}
+	noLeftovers(t, cl)
+}
+
+func TestNothingMeasuredSaysWhy(t *testing.T) {
+	cl := newCluster(t)
+	if code, rep, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), "--messages", "10"); code != 0 || rep.Result.Records != 10 {
+		t.Errorf("a few messages: exit code %d, %+v, %s", code, rep.Result, errOut)
+	}
+	code, _, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), "--messages", "10", "--warmup", "5s")
+	if code != cli.ExitFailed || !strings.Contains(errOut, "everything was in the warm-up") || !strings.Contains(errOut, "--warmup 0") {
+		t.Errorf("exit code %d, %q", code, errOut)
+	}
+	cl.ControlKey(int16(kmsg.CreateTopics), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		rt := kmsg.NewCreateTopicsResponseTopic()
+		rt.Topic, rt.ErrorCode, rt.ErrorMessage = kreq.(*kmsg.CreateTopicsRequest).Topics[0].Topic, 37, kmsg.StringPtr("100000 partitions are more than 10000")
+		resp := kreq.ResponseKind().(*kmsg.CreateTopicsResponse)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	code, _, errOut = benchRun(t, t.Context(), cl.ListenAddrs(), "--partitions", "100000")
+	if code != cli.ExitFailed || !strings.Contains(errOut, "INVALID_PARTITIONS (100000 partitions are more than 10000)") {
+		t.Errorf("the broker's own words are missing: exit code %d, %q", code, errOut)
+	}
+}
+
 func TestContradictionsAreRefused(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
 		{"--mode prodce", "--mode produce"},
@@ -427,6 +472,8 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{"--partitions 0", "must be from 1"},
 		{"--duration 0s", "--duration"},
 		{"extra", "unknown command"},
+		{"produce", "next: chronik-bench --mode produce"},
+		{"--duration 5", "did you mean 5s?"},
 		{"--topc x", "did you mean --topic"},
 	} {
 		code, _, errOut := benchRun(t, t.Context(), []string{"127.0.0.1:1"}, strings.Fields(c.args)...)

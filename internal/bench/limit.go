@@ -66,7 +66,11 @@ func (r *run) explainErrors() string {
 		return text
 	}
 	for _, l := range r.limits {
-		if l.name == limitBatch {
+		switch {
+		case l.name != limitBatch:
+		case int64(r.o.size)+batchOverhead <= l.bytes:
+			return fmt.Sprintf("%s (the broker has a limit of its own below: %s)", text, l)
+		default:
 			return fmt.Sprintf("%s (%s)", text, l)
 		}
 	}

@@ -20,6 +20,8 @@ const (
 	modeMetadata = "metadata"
 )
 
+var modes = []string{modeProduce, modeConsume, modeEndToEnd, modeMetadata}
+
 // Kinds of filler.
 const (
 	payloadRandom = "random"
@@ -102,7 +104,7 @@ func (o *Options) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.TopicConfig, "topic-config", nil, "setting of a created topic, `key=value`")
 
 	f.DurationVar(&o.Duration, "duration", 30*time.Second, "measure for this long")
-	f.DurationVar(&o.Warmup, "warmup", -1, "discard what starts in this time before; -1 for a tenth of --duration, at most 3s")
+	f.DurationVar(&o.Warmup, "warmup", -1, "discard what starts in this time before; -1 for a tenth of --duration, at most 3s, and for none with --messages")
 	f.Int64Var(&o.Messages, "messages", 0, "stop after this many records; in mode consume: how many to read (written first into the run's own topic)")
 	f.DurationVar(&o.Interval, "interval", time.Second, "length of a row of the interval table")
 	f.IntVar(&o.Concurrency, "concurrency", 128, "closed loop: this many records (or requests) outstanding")
@@ -138,9 +140,9 @@ func (o *Options) model() string {
 
 // complete fills in what depends on other options, and refuses what contradicts.
 func (o *Options) complete() error {
-	if !slices.Contains([]string{modeProduce, modeConsume, modeEndToEnd, modeMetadata}, o.Mode) {
+	if !slices.Contains(modes, o.Mode) {
 		e := cli.Usagef("--mode %s: must be produce, consume, e2e or metadata", o.Mode)
-		if s := cli.Nearest(o.Mode, []string{modeProduce, modeConsume, modeEndToEnd, modeMetadata}); s != "" {
+		if s := cli.Nearest(o.Mode, modes); s != "" {
 			return e.WithNext("--mode %s", s)
 		}
 		return e
@@ -185,6 +187,9 @@ func (o *Options) complete() error {
 func (o *Options) completeLoad() error {
 	if o.Warmup < 0 {
 		o.Warmup = min(o.Duration/10, 3*time.Second)
+		if o.Messages > 0 { // they may all be over by then
+			o.Warmup = 0
+		}
 	}
 	if o.Clients == 0 {
 		o.Clients = 1

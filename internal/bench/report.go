@@ -226,7 +226,12 @@ func (rep *Report) exit() error {
 	case rep.Interrupted:
 		return cli.SilentExit(cli.ExitInterrupted)
 	case rep.Result.Records+rep.Result.Late == 0:
-		return &cli.Error{Code: cli.ExitFailed, What: "nothing was measured", Err: causeOf(rep.Result.ErrorsText)}
+		e := &cli.Error{Code: cli.ExitFailed, What: "nothing was measured", Err: causeOf(rep.Result.ErrorsText)}
+		if rep.Result.ErrorsText == "" && rep.Result.Discarded > 0 {
+			e.What += ": everything was in the warm-up"
+			return e.WithNext("--warmup 0, or a longer --duration")
+		}
+		return e
 	case rep.Result.Failed > 0:
 		return cli.SilentExit(cli.ExitPartial)
 	}

@@ -102,8 +102,13 @@ func (r *run) load(ctx context.Context, rep *Report) error {
 	unhook := context.AfterFunc(ctx, func() {
 		r.window.end.Store(min(r.window.end.Load(), r.clock.now()))
 		r.stopped.stop()
+		progress.Clear()
+		r.app.Hintf("interrupted: waiting for what is outstanding, for %s at most; Ctrl-C again ends at once", giveUp)
 	})
 	defer unhook()
+	loaded := make(chan struct{})
+	defer close(loaded)
+	go r.giveUpAfter(ctx, loaded)
 	timer := time.AfterFunc(r.o.Warmup+r.o.Duration, r.stopped.stop)
 	defer timer.Stop()
 	before := readUsage()
@@ -119,10 +124,33 @@ func (r *run) load(ctx context.Context, rep *Report) error {
 	return err
 }
 
+// giveUp is how long Ctrl-C waits for records that are outstanding.
+const giveUp = 5 * time.Second
+
+// giveUpAfter closes the producers some time after Ctrl-C, unless the load has ended by then: what they have outstanding fails.
+func (r *run) giveUpAfter(ctx context.Context, loaded <-chan struct{}) {
+	select {
+	case <-loaded:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-loaded:
+	case <-time.After(giveUp):
+		for _, c := range r.producers {
+			c.kafka.Close()
+		}
+	}
+}
+
 func (r *run) progress(p *cli.Progress, row Row) {
 	total := r.o.Warmup + r.o.Duration
 	share := row.EndS / total.Seconds()
 	eta := max(0, total-time.Duration(row.EndS*float64(time.Second))).Round(time.Second)
+	if row.Phase == phaseDrain {
+		p.Set("%s %s  waiting for what is outstanding", cli.Bar(1, 20), row.Phase)
+		return
+	}
 	p.Set("%s %s  %s/s  %s MiB/s  p99 %s  failed %d  %s left", cli.Bar(share, 20), row.Phase, cli.Rate(row.PerSecond), cli.Rate(row.MiBPerS),
 		msText(row.P99Ms), row.Failed, eta)
 }

@@ -155,7 +155,10 @@ func (s *sampler) row(sh *shard, end int64) {
 		r.P50Ms, r.P99Ms = ms(latency.ValueAtPercentile(50)), ms(latency.ValueAtPercentile(99))
 		r.P999Ms, r.MaxMs = ms(latency.ValueAtPercentile(99.9)), ms(latency.Max())
 	}
-	s.rows, s.last, s.lastUsage = append(s.rows, r), now, u
+	if r.Phase != phaseDrain || r.Records+r.Failed > 0 { // what is outstanding may take long to come
+		s.rows, s.lastUsage = append(s.rows, r), u
+	}
+	s.last = now
 	if s.onRow != nil {
 		s.onRow(r)
 	}

@@ -62,8 +62,8 @@ func (r *run) createTopic(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		if resp.ErrMessage != "" {
-			err = fmt.Errorf("%w: %s", err, resp.ErrMessage)
+		if resp.ErrMessage != "" { // it says more than the error's own sentence
+			return &cli.Error{Code: metaclient.Code(err), What: "create topic " + r.topic, Err: fmt.Errorf("%s (%s)", metaclient.Cause(err), resp.ErrMessage)}
 		}
 		return metaclient.Explain("create topic "+r.topic, err)
 	}
