@@ -423,14 +423,45 @@ func TestInterruptWhileNobodyAnswers(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(500*time.Millisecond, cancel)
 	begin := time.Now()
-	code, rep, errOut := benchRun(t, ctx, cl.ListenAddrs(), "--duration", "60s", "--warmup", "0")
-	if code != cli.ExitInterrupted || !rep.Interrupted || rep.Result.Failed == 0 || !strings.Contains(errOut, "Ctrl-C again ends at once") {
+	code, rep, errOut := benchRun(t, ctx, cl.ListenAddrs(), "--duration", "60s", "--warmup", "0", "--verify")
+	if code != cli.ExitInterrupted || !rep.Interrupted || rep.Result.Failed == 0 || rep.Integrity.Verified || !strings.Contains(errOut, "Ctrl-C again ends at once") {
 		t.Errorf("exit code %d, %+v, %s", code, rep.Result, errOut)
 	}
 	if took := time.Since(begin); took > giveUp+10*time.Second {
 		t.Errorf("took %s", took)
 	}
 	noLeftovers(t, cl)
+}
+
+// What was measured is told although it cannot be read back.
+func TestReportWithoutReadingBack(t *testing.T) {
+	cl := newCluster(t)
+	cl.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) { // the load has begun: the end offsets that are asked for now are those to read to
+		cl.ControlKey(int16(kmsg.ListOffsets), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+			cl.KeepControl()
+			resp := kreq.ResponseKind().(*kmsg.ListOffsetsResponse)
+			for _, t := range kreq.(*kmsg.ListOffsetsRequest).Topics {
+				rt := kmsg.NewListOffsetsResponseTopic()
+				rt.Topic = t.Topic
+				for _, p := range t.Partitions {
+					rp := kmsg.NewListOffsetsResponseTopicPartition()
+					rp.Partition, rp.ErrorCode = p.Partition, 29 // TOPIC_AUTHORIZATION_FAILED
+					rt.Partitions = append(rt.Partitions, rp)
+				}
+				resp.Topics = append(resp.Topics, rt)
+			}
+			return resp, nil, true
+		})
+		return nil, nil, false
+	})
+	code, rep, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), append([]string{"--verify"}, quick...)...)
+	last := Verdict{}
+	if n := len(rep.Verdicts); n > 0 {
+		last = rep.Verdicts[n-1]
+	}
+	if code != cli.ExitDenied || rep.Result.Records == 0 || !last.Bad || !strings.Contains(last.Text, "NOT READ BACK") || !strings.Contains(errOut, "TOPIC_AUTHORIZATION_FAILED") {
+		t.Errorf("exit code %d, %+v, %+v, %s", code, rep.Result, rep.Verdicts, errOut)
+	}
 }
 
 func TestNothingMeasuredSaysWhy(t *testing.T) {

@@ -36,6 +36,7 @@ type Report struct {
 	Interrupted bool         `json:"interrupted"`
 
 	failedAcks int64
+	verifyErr  error
 }
 
 // Load says what was asked for, load model first.
@@ -152,6 +153,8 @@ func (rep *Report) conclude(o *Options) {
 	}
 	i := rep.Integrity
 	switch {
+	case rep.verifyErr != nil:
+		rep.Verdicts = append(rep.Verdicts, Verdict{"integrity", true, "NOT READ BACK: " + rep.verifyErr.Error()})
 	case i.Verified && i.bad():
 		rep.Verdicts = append(rep.Verdicts, Verdict{"integrity", true, fmt.Sprintf("RECORDS DAMAGED: lost %d, duplicated %d, reordered %d, corrupt %d of %s read", i.Lost, i.Duplicated, i.Reordered, i.Corrupt, cli.Count(i.Read))})
 	case i.Verified:
@@ -225,6 +228,8 @@ func (rep *Report) exit() error {
 		return cli.SilentExit(cli.ExitFailed)
 	case rep.Interrupted:
 		return cli.SilentExit(cli.ExitInterrupted)
+	case rep.verifyErr != nil:
+		return rep.verifyErr
 	case rep.Result.Records+rep.Result.Late == 0:
 		e := &cli.Error{Code: cli.ExitFailed, What: "nothing was measured", Err: causeOf(rep.Result.ErrorsText)}
 		if rep.Result.ErrorsText == "" && rep.Result.Discarded > 0 {

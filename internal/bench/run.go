@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -35,6 +36,7 @@ type run struct {
 	errors    errorCounts
 	acked     int64
 	limits    []limit // settings of the cluster that bound a record
+	gaveUp    atomic.Bool
 }
 
 // execute goes through the phases: connect, prepare, load, verify, clean up.
@@ -74,11 +76,13 @@ func execute(ctx context.Context, app *cli.App, o *Options) (*Report, error) {
 		if rep.Interrupted { // a first Ctrl-C ends the load only
 			vctx = context.WithoutCancel(ctx)
 		}
-		i, err := r.verify(vctx)
-		if err != nil {
-			return nil, err
+		if r.gaveUp.Load() {
+			rep.verifyErr = cli.Failf("read back: the cluster does not answer")
+		} else if i, err := r.verify(vctx); err != nil {
+			rep.verifyErr = err // what was measured is worth telling
+		} else {
+			rep.Integrity = i
 		}
-		rep.Integrity = i
 	}
 	rep.conclude(o)
 	return rep, nil
@@ -137,6 +141,7 @@ func (r *run) giveUpAfter(ctx context.Context, loaded <-chan struct{}) {
 	select {
 	case <-loaded:
 	case <-time.After(giveUp):
+		r.gaveUp.Store(true)
 		for _, c := range r.producers {
 			c.kafka.Close()
 		}
@@ -147,8 +152,8 @@ func (r *run) progress(p *cli.Progress, row Row) {
 	total := r.o.Warmup + r.o.Duration
 	share := row.EndS / total.Seconds()
 	eta := max(0, total-time.Duration(row.EndS*float64(time.Second))).Round(time.Second)
-	if row.Phase == phaseDrain {
-		p.Set("%s %s  waiting for what is outstanding", cli.Bar(1, 20), row.Phase)
+	if row.Phase == phaseDrain || r.clock.now() >= r.window.end.Load() {
+		p.Set("%s %s  waiting for what is outstanding", cli.Bar(1, 20), phaseDrain)
 		return
 	}
 	p.Set("%s %s  %s/s  %s MiB/s  p99 %s  failed %d  %s left", cli.Bar(share, 20), row.Phase, cli.Rate(row.PerSecond), cli.Rate(row.MiBPerS),
