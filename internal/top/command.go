@@ -204,7 +204,8 @@ func runOnce(ctx context.Context, app *cli.App, o *options, m *model) error {
 	m.themeName, m.bare = "plain", true
 	m.show(c.snapshot())
 	if m.snap.Status == nil && o.replay == "" {
-		return &cli.Error{Code: cli.ExitUnreachable, What: "the cluster did not answer in time: " + m.snap.Cluster}
+		e := &cli.Error{Code: cli.ExitUnreachable, What: "the cluster did not answer in time: " + m.snap.Cluster}
+		return e.WithNext("another broker with -b HOST:PORT, or a longer --timeout")
 	}
 	if err := printOnce(app, &o.out, m); err != nil {
 		return err

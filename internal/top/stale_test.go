@@ -2,6 +2,7 @@ package top
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -191,6 +192,22 @@ func TestTheVerdictIsNeverCut(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Nodes that a low window has no room for are counted.
+func TestHiddenNodesAreCounted(t *testing.T) {
+	for height, want := range map[int]string{10: "and 2 more", 11: "and 1 more", 12: ""} {
+		m := newModel("plain", false, screenOverview)
+		m.width, m.height = minWidth, height
+		c := newCollector("", true)
+		c.take(Input{At: epoch, Gauges: gaugesAt(0)})
+		m.show(c.snapshot())
+		got := m.render()
+		shown := strings.Count(got, "● up")
+		if hidden := 3 - shown; want != "" && want != fmt.Sprintf("and %d more", hidden) || !strings.Contains(got, want) || want == "" && hidden > 0 {
+			t.Errorf("%d lines:\n%s", height, got)
 		}
 	}
 }

@@ -40,7 +40,8 @@ func (m *model) overview(t theme, width, height int) []string {
 		out = append(out, m.countLine(t, width))
 	}
 	out = append(out, m.findings(t, width, 4)...)
-	nodes := m.nodes(t, width, min(len(s.Status.Nodes), max(3, height/4)))
+	fits := max(1, height-len(out)-3) // below a blank line, the section's and the table's heads
+	nodes := m.nodes(t, width, min(len(s.Status.Nodes), max(3, height/4), fits))
 	out = append(append(out, ""), nodes...)
 	rest := height - len(out) - 1
 	if width >= threeColumns && rest >= 4 {
