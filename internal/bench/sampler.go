@@ -75,10 +75,7 @@ func (s *sampler) loop() {
 		case <-stopped: // the end has come, or has been brought forward
 			t.Stop()
 			stopped = nil
-			if s.last >= s.run.window.end.Load() {
-				continue
-			}
-			end = min(end, s.run.window.end.Load())
+			continue
 		}
 		s.row(s.collect(), end)
 	}

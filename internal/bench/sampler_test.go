@@ -106,6 +106,40 @@ func TestRowsKeepToTheWindow(t *testing.T) {
 	}
 }
 
+func TestRowEnd(t *testing.T) {
+	const s = int64(time.Second)
+	smp := &sampler{run: &run{o: &Options{Interval: time.Second}}}
+	smp.run.window.start.Store(15 * s / 10)
+	smp.run.window.end.Store(38 * s / 10)
+	for _, c := range []struct{ last, want int64 }{{0, 5 * s / 10}, {4 * s / 10, 5 * s / 10}, {5 * s / 10, 15 * s / 10}, {15 * s / 10, 25 * s / 10}, {26 * s / 10, 35 * s / 10},
+		{35*s/10 - 1, 38 * s / 10}, {38 * s / 10, 45 * s / 10}, {62 * s / 10, 65 * s / 10}} {
+		smp.last = c.last
+		if got := smp.rowEnd(); got != c.want {
+			t.Errorf("the row that began at %v ends at %v, not %v", time.Duration(c.last), time.Duration(got), time.Duration(c.want))
+		}
+	}
+}
+
+// What was measured when the sampler came a moment after the end of the warm-up is in the next row.
+func TestTheMomentAfterTheWarmUp(t *testing.T) {
+	r := &run{o: &Options{Interval: time.Second}, clock: clock{time.Now()}}
+	r.window.start.Store(1 << 60)
+	r.window.end.Store(1 << 61)
+	s := &sampler{run: r, total: newShard(false), carry: newShard(false)}
+	sh := newShard(false)
+	sh.discard, sh.done, sh.failed = 5, 2, 1
+	sh.record(sh.response, 3e6)
+	s.row(sh, 1<<60)
+	r.window.start.Store(0)
+	sh = newShard(false)
+	sh.done = 10
+	s.row(sh, 1)
+	a, b := s.rows[0], s.rows[1]
+	if a.Phase != phaseWarmup || a.Records != 5 || a.Failed != 1 || a.MaxMs != 0 || b.Phase != phaseMeasured || b.Records != 12 || b.Failed != 0 || math.Abs(b.MaxMs-3) > 0.01 {
+		t.Errorf("%+v", s.rows)
+	}
+}
+
 // An end that is brought forward ends the row.
 func TestInterruptEndsTheRow(t *testing.T) {
 	o := &Options{Interval: time.Second, Duration: time.Minute}
