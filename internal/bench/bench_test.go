@@ -260,7 +260,9 @@ func TestEveryModeAgainstABroker(t *testing.T) {
 		{"end to end", []string{"--mode", "e2e", "--rate", "500"}, func(r *Report) bool { return r.Acknowledge != nil && r.Integrity.Verified && r.Integrity.Lost == 0 }},
 		{"end to end, closed", []string{"--mode", "e2e", "--concurrency", "4"}, func(r *Report) bool { return r.Integrity.Verified && r.ScheduleLag == nil }},
 		{"consume", []string{"--mode", "consume", "--messages", "5000", "--warmup", "0", "--duration", "20s"}, func(r *Report) bool { return r.Integrity.Read >= 5000 }},
-		{"metadata", []string{"--mode", "metadata", "--concurrency", "4"}, func(r *Report) bool { return len(r.Operations) == len(allOps) && r.Operations[0].Latency != nil }},
+		{"metadata", []string{"--mode", "metadata", "--concurrency", "4"}, func(r *Report) bool {
+			return len(r.Operations) == len(allOps) && r.Operations[0].Latency != nil && r.Rows[0].PerSecond > 0 && r.Rows[0].MiBPerS == 0
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -146,7 +146,9 @@ func (s *sampler) row(sh *shard, end int64) {
 	}
 	if seconds > 0 && r.Phase != phaseDrain { // what was still outstanding comes in no time: that is no rate
 		r.PerSecond = float64(r.Records) / seconds
-		r.MiBPerS = r.PerSecond * float64(s.run.o.size) / (1 << 20)
+		if s.run.o.Mode != modeMetadata { // a request there is of no size
+			r.MiBPerS = r.PerSecond * float64(s.run.o.size) / (1 << 20)
+		}
 	}
 	if latency.TotalCount() > 0 {
 		r.P50Ms, r.P99Ms = ms(latency.ValueAtPercentile(50)), ms(latency.ValueAtPercentile(99))

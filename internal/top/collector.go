@@ -35,6 +35,7 @@ type collector struct {
 	behindSince time.Time
 
 	series []float64
+	since  []time.Time // when the time of each value of series began
 	peak   float64
 	rate   float64
 	topics map[string]*TopicRate
@@ -170,6 +171,8 @@ func (c *collector) takeTopics(at time.Time, topics []TopicGauge) {
 	if known {
 		c.rate = total
 		c.peak = max(c.peak, total)
+		c.since = append(c.since, c.offsetsAt)
+		c.since = c.since[max(0, len(c.since)-maxSeries):]
 		c.series = appendBounded(c.series, total, maxSeries)
 	}
 }
@@ -216,6 +219,9 @@ func (c *collector) snapshot() *Snapshot {
 	for _, n := range c.order {
 		s.Topics = append(s.Topics, *c.topics[n])
 		s.Unread += c.topics[n].Unread
+	}
+	if len(c.since) > 0 {
+		s.Span = c.offsetsAt.Sub(c.since[0])
 	}
 	if c.fold != nil {
 		s.Image, s.Whole = c.fold.Image, c.fold.Complete

@@ -29,7 +29,8 @@ type Snapshot struct {
 
 	Rate   float64 // records per second, all user topics
 	Peak   float64
-	Series []float64 // Rate of the last samples, oldest first
+	Series []float64     // Rate of the last samples, oldest first
+	Span   time.Duration // that Series covers: samples are further apart while a node is silent, and in a large cluster
 	Topics []TopicRate
 
 	Events  []Event // oldest first

@@ -116,6 +116,13 @@ func TestPartitionsThatAreNotRead(t *testing.T) {
 	if s.Rate != 100 || s.Peak != 200 || s.Unread != 0 || s.Topics[0].Records != 90_800 {
 		t.Errorf("rate %v, peak %v, %+v", s.Rate, s.Peak, s.Topics)
 	}
+	if s.Span != 3*time.Second || len(s.Series) != 3 {
+		t.Errorf("%s, %v", s.Span, s.Series)
+	}
+	at = at.Add(4 * time.Second)
+	if s = take(metaclient.Extents{}); s.Span != 8*time.Second {
+		t.Errorf("samples are not seconds: %s", s.Span)
+	}
 	partitions = partitions[2:]
 	if s = take(metaclient.Extents{}); len(s.Topics) != 1 || len(last) != 1 {
 		t.Errorf("a deleted topic stays: %+v, %v", s.Topics, last)

@@ -63,7 +63,7 @@ func (m *model) overview(t theme, width, height int) []string {
 func (m *model) throughput(t theme, width, rows int) []string {
 	s := m.snap
 	head := t.section("THROUGHPUT", m.offsetsNote(t, "records per second, all topics"), width)
-	big := " " + t.title.Render(fmt.Sprintf("%12s", cli.Count(int64(s.Rate)))) + t.dim.Render(fmt.Sprintf("   peak %s   last %ds", cli.Rate(s.Peak), len(s.Series)))
+	big := " " + t.title.Render(fmt.Sprintf("%12s", cli.Count(int64(s.Rate)))) + t.dim.Render(fmt.Sprintf("   peak %s   last %s", cli.Rate(s.Peak), cli.Age(s.Span)))
 	out := []string{head, big}
 	for _, l := range t.chart(s.Series, width-2, rows) {
 		out = append(out, " "+t.accent.Render(l))
