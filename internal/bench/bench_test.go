@@ -108,7 +108,7 @@ func TestCheckerSeesEveryKindOfDamage(t *testing.T) {
 func TestRecorderLosesNothing(t *testing.T) {
 	const samples = 200_000
 	o := &Options{Interval: time.Second, Rate: 1}
-	r := &run{o: o, clock: clock{time.Now()}}
+	r := &run{o: o, clock: clock{time.Now()}, stopped: newStopFlag()}
 	r.window.end.Store(1 << 62)
 	rec := newRecorder(&r.window, true)
 	r.recorders = []*recorder{rec}
@@ -147,7 +147,7 @@ func TestWindowDecidesWhatCounts(t *testing.T) {
 	r.ok(100, 100, 200, 1)                // within
 	r.ok(199, 199, 201, 1)                // ended later: in the latencies, not in the throughput
 	r.ok(150, 150, 150+2*histogramMax, 1) // beyond the histogram: counted, not dropped
-	if s := r.cur; s.discard != 1 || s.done != 1 || s.late != 2 || s.response.TotalCount() != 3 || s.overflow != 1 {
+	if s := r.cur.Load(); s.discard != 1 || s.done != 1 || s.late != 2 || s.response.TotalCount() != 3 || s.overflow != 1 {
 		t.Errorf("%+v", *s)
 	}
 }
@@ -260,7 +260,9 @@ func TestEveryModeAgainstABroker(t *testing.T) {
 		{"end to end", []string{"--mode", "e2e", "--rate", "500"}, func(r *Report) bool { return r.Acknowledge != nil && r.Integrity.Verified && r.Integrity.Lost == 0 }},
 		{"end to end, closed", []string{"--mode", "e2e", "--concurrency", "4"}, func(r *Report) bool { return r.Integrity.Verified && r.ScheduleLag == nil }},
 		{"consume", []string{"--mode", "consume", "--messages", "5000", "--warmup", "0", "--duration", "20s"}, func(r *Report) bool { return r.Integrity.Read >= 5000 }},
-		{"metadata", []string{"--mode", "metadata", "--concurrency", "4"}, func(r *Report) bool { return len(r.Operations) == len(allOps) && r.Operations[0].Latency != nil }},
+		{"metadata", []string{"--mode", "metadata", "--concurrency", "4"}, func(r *Report) bool {
+			return len(r.Operations) == len(allOps) && r.Operations[0].Latency != nil && r.Rows[0].PerSecond > 0 && r.Rows[0].MiBPerS == 0
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -329,6 +331,23 @@ func TestLostRecordsAreFound(t *testing.T) {
 	}
 }
 
+// refuse answers a produce request with an error for each partition.
+func refuse(kreq kmsg.Request, code int16) kmsg.Response {
+	req := kreq.(*kmsg.ProduceRequest)
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range req.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode = p.Partition, code
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp
+}
+
 // TestFailuresAreCounted has the broker refuse some requests for good.
 func TestFailuresAreCounted(t *testing.T) {
 	cl := newCluster(t)
@@ -338,23 +357,43 @@ func TestFailuresAreCounted(t *testing.T) {
 		if requests++; requests%3 != 0 {
 			return nil, nil, false
 		}
-		req := kreq.(*kmsg.ProduceRequest)
-		resp := req.ResponseKind().(*kmsg.ProduceResponse)
-		for _, t := range req.Topics {
-			rt := kmsg.NewProduceResponseTopic()
-			rt.Topic, rt.TopicID = t.Topic, t.TopicID
-			for _, p := range t.Partitions {
-				rp := kmsg.NewProduceResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p.Partition, 44 // POLICY_VIOLATION
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			resp.Topics = append(resp.Topics, rt)
-		}
-		return resp, nil, true
+		return refuse(kreq, 44), nil, true // POLICY_VIOLATION
 	})
 	code, rep, _ := benchRun(t, t.Context(), cl.ListenAddrs(), append([]string{"--idempotence=false", "--concurrency", "4", "--partitions", "1", "--verify"}, quick...)...)
 	if code != cli.ExitPartial || rep.Result.Failed == 0 || !strings.Contains(rep.Result.ErrorsText, "POLICY_VIOLATION") || rep.Integrity.bad() {
 		t.Errorf("exit code %d, %+v, %+v", code, rep.Result, rep.Integrity)
+	}
+}
+
+// A record that no broker takes is refused before the run, with the setting that forbids it; one that may compress is tried.
+func TestTooLargeRecords(t *testing.T) {
+	cl := newCluster(t, kfake.SeedTopics(1, "perf"))
+	for _, c := range []struct{ args, says string }{
+		{"--message-size 20MiB", "MESSAGE_TOO_LARGE): max.message.bytes of topic chronik-bench-"},
+		{"--message-size 20MiB", "next: --topic-config max.message.bytes=20972605"},
+		{"--message-size 20MiB --topic perf", "next: a smaller --message-size, or a topic with max.message.bytes of at least 20972605"},
+		{"--message-size 20MiB --mode e2e", "MESSAGE_TOO_LARGE): max.message.bytes"},
+		{"--message-size 20MiB --mode consume", "MESSAGE_TOO_LARGE): max.message.bytes"},
+	} {
+		begin := time.Now()
+		code, _, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), append(strings.Fields(c.args), "--duration", "20s")...)
+		if code != cli.ExitFailed || !strings.Contains(errOut, c.says) || time.Since(begin) > 15*time.Second {
+			t.Errorf("%s: exit code %d, %q, want %q", c.args, code, errOut, c.says)
+		}
+	}
+	noLeftovers(t, cl)
+	args := strings.Fields("--message-size 2MiB --concurrency 1 --compression lz4 --topic perf --messages 1")
+	cl.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		return refuse(kreq, 10), nil, true
+	})
+	code, rep, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), args...)
+	if want := "(max.message.bytes of topic perf is 1048588)"; code != cli.ExitFailed || !strings.Contains(errOut, want) || !strings.Contains(rep.Result.ErrorsText, want) {
+		t.Errorf("exit code %d, %q, %+v", code, errOut, rep.Result)
+	}
+	code, _, errOut = benchRun(t, t.Context(), cl.ListenAddrs(), strings.Fields("--message-size 20MiB --batch-bytes 1MiB")...)
+	if code != cli.ExitUsage || !strings.Contains(errOut, "--batch-bytes 1048576: a record of --message-size 20971520 needs 20971776") {
+		t.Errorf("exit code %d, %q", code, errOut)
 	}
 }
 
@@ -371,6 +410,82 @@ func TestInterruptStillReports(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 	noLeftovers(t, cl)
+}
+
+// Ctrl-C does not wait for ever for a broker that is silent.
+func TestInterruptWhileNobodyAnswers(t *testing.T) {
+	cl := newCluster(t)
+	release := make(chan struct{})
+	cl.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		cl.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	defer close(release)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(500*time.Millisecond, cancel)
+	begin := time.Now()
+	code, rep, errOut := benchRun(t, ctx, cl.ListenAddrs(), "--duration", "60s", "--warmup", "0", "--verify")
+	if code != cli.ExitInterrupted || !rep.Interrupted || rep.Result.Failed == 0 || rep.Integrity.Verified || !strings.Contains(errOut, "Ctrl-C again ends at once") {
+		t.Errorf("exit code %d, %+v, %s", code, rep.Result, errOut)
+	}
+	if took := time.Since(begin); took > giveUp+10*time.Second {
+		t.Errorf("took %s", took)
+	}
+	noLeftovers(t, cl)
+}
+
+// What was measured is told although it cannot be read back.
+func TestReportWithoutReadingBack(t *testing.T) {
+	cl := newCluster(t)
+	cl.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) { // the load has begun: the end offsets that are asked for now are those to read to
+		cl.ControlKey(int16(kmsg.ListOffsets), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+			cl.KeepControl()
+			resp := kreq.ResponseKind().(*kmsg.ListOffsetsResponse)
+			for _, t := range kreq.(*kmsg.ListOffsetsRequest).Topics {
+				rt := kmsg.NewListOffsetsResponseTopic()
+				rt.Topic = t.Topic
+				for _, p := range t.Partitions {
+					rp := kmsg.NewListOffsetsResponseTopicPartition()
+					rp.Partition, rp.ErrorCode = p.Partition, 29 // TOPIC_AUTHORIZATION_FAILED
+					rt.Partitions = append(rt.Partitions, rp)
+				}
+				resp.Topics = append(resp.Topics, rt)
+			}
+			return resp, nil, true
+		})
+		return nil, nil, false
+	})
+	code, rep, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), append([]string{"--verify"}, quick...)...)
+	last := Verdict{}
+	if n := len(rep.Verdicts); n > 0 {
+		last = rep.Verdicts[n-1]
+	}
+	if code != cli.ExitDenied || rep.Result.Records == 0 || !last.Bad || !strings.Contains(last.Text, "NOT READ BACK") || !strings.Contains(errOut, "TOPIC_AUTHORIZATION_FAILED") {
+		t.Errorf("exit code %d, %+v, %+v, %s", code, rep.Result, rep.Verdicts, errOut)
+	}
+}
+
+func TestNothingMeasuredSaysWhy(t *testing.T) {
+	cl := newCluster(t)
+	if code, rep, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), "--messages", "10"); code != 0 || rep.Result.Records != 10 {
+		t.Errorf("a few messages: exit code %d, %+v, %s", code, rep.Result, errOut)
+	}
+	code, _, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), "--messages", "10", "--warmup", "5s")
+	if code != cli.ExitFailed || !strings.Contains(errOut, "everything was in the warm-up") || !strings.Contains(errOut, "--warmup 0") {
+		t.Errorf("exit code %d, %q", code, errOut)
+	}
+	cl.ControlKey(int16(kmsg.CreateTopics), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		rt := kmsg.NewCreateTopicsResponseTopic()
+		rt.Topic, rt.ErrorCode, rt.ErrorMessage = kreq.(*kmsg.CreateTopicsRequest).Topics[0].Topic, 37, kmsg.StringPtr("100000 partitions are more than 10000")
+		resp := kreq.ResponseKind().(*kmsg.CreateTopicsResponse)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	code, _, errOut = benchRun(t, t.Context(), cl.ListenAddrs(), "--partitions", "100000")
+	if code != cli.ExitFailed || !strings.Contains(errOut, "INVALID_PARTITIONS (100000 partitions are more than 10000)") {
+		t.Errorf("the broker's own words are missing: exit code %d, %q", code, errOut)
+	}
 }
 
 func TestContradictionsAreRefused(t *testing.T) {
@@ -390,6 +505,8 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{"--partitions 0", "must be from 1"},
 		{"--duration 0s", "--duration"},
 		{"extra", "unknown command"},
+		{"produce", "next: chronik-bench --mode produce"},
+		{"--duration 5", "did you mean 5s?"},
 		{"--topc x", "did you mean --topic"},
 	} {
 		code, _, errOut := benchRun(t, t.Context(), []string{"127.0.0.1:1"}, strings.Fields(c.args)...)

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -30,7 +31,12 @@ func build(app *cli.App, root *cobra.Command) {
 	o.register(root.Flags())
 	o.out.Register(root)
 	root.Use = "chronik-bench"
-	root.Args = cobra.NoArgs
+	root.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 && slices.Contains(modes, args[0]) {
+			return cli.Usagef("%s is a mode, not a command", args[0]).WithNext("%s --mode %s", cmd.CommandPath(), args[0])
+		}
+		return cobra.NoArgs(cmd, args)
+	}
 	root.Example = `  chronik-bench --acks all --concurrency 128
   chronik-bench --bootstrap-servers 127.0.0.1:9092 --topic perf --mode produce --concurrency 128 --message-size 1024 \
     --duration 30s --acks all --partitions 3 --replication-factor 3 --create-topic
@@ -39,7 +45,7 @@ func build(app *cli.App, root *cobra.Command) {
   chronik-bench --mode e2e --rate 5000
   chronik-bench --mode consume
   chronik-bench --mode metadata --ops create,delete --concurrency 64 --duration 10s -o json`
-	for flag, values := range map[string][]string{"mode": {modeProduce, modeConsume, modeEndToEnd, modeMetadata}, "acks": {"all", "1", "0"},
+	for flag, values := range map[string][]string{"mode": modes, "acks": {"all", "1", "0"},
 		"compression": {"none", "gzip", "snappy", "lz4", "zstd"}, "payload": {payloadRandom, payloadJSON}, "ops": allOps} {
 		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}

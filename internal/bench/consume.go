@@ -26,7 +26,7 @@ func (r *run) prefill(ctx context.Context) error {
 	if o.Messages == 0 {
 		o.Messages = max(1000, prefillBytes/int64(o.size))
 	}
-	w := &run{o: &o, app: r.app, meta: r.meta, clock: r.clock, id: r.id, topic: r.topic, partitions: r.partitions, keys: r.keys, stopped: newStopFlag()}
+	w := &run{o: &o, app: r.app, meta: r.meta, clock: r.clock, id: r.id, topic: r.topic, partitions: r.partitions, keys: r.keys, stopped: newStopFlag(), limits: r.limits}
 	w.window.end.Store(1 << 62)
 	if err := w.openProducers(); err != nil {
 		return err
@@ -38,7 +38,10 @@ func (r *run) prefill(ctx context.Context) error {
 		progress.Set("writing %s records to read   %s/s", cli.Count(o.Messages), cli.Rate(row.PerSecond))
 	})
 	w.startPumps()
+	loaded := make(chan struct{})
+	go w.giveUpAfter(ctx, loaded)
 	w.waitProducers()
+	close(loaded)
 	s.finish()
 	progress.Clear()
 	w.closeProducers()
@@ -46,7 +49,7 @@ func (r *run) prefill(ctx context.Context) error {
 		return err
 	}
 	if len(w.errors) > 0 {
-		return cli.Failf("write the records to read: %s", w.errors.String())
+		return cli.Failf("write the records to read: %s", w.explainErrors())
 	}
 	r.ledgers = w.ledgers
 	return nil
@@ -198,7 +201,8 @@ func (c *consumerClient) round(ctx context.Context, kc *kgo.Client) (more bool, 
 
 // counted adds records that have no latency of their own.
 func (r *recorder) counted(n, bytes, now int64) {
-	s := r.shard()
+	s := r.cur.Swap(nil)
+	defer r.cur.Store(s)
 	if now < r.window.start.Load() {
 		s.discard += n
 		return

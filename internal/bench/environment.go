@@ -64,6 +64,7 @@ func (r *run) readEnvironment(ctx context.Context) Environment {
 		if configs, err := r.meta.Admin().DescribeBrokerConfigs(ctx, b.NodeID); err == nil {
 			for _, c := range configs {
 				for _, kv := range c.Configs {
+					r.noteLimit(kv.Key, kv.MaybeValue(), fmt.Sprintf("of broker %d", b.NodeID))
 					if kv.Source != kmsg.ConfigSourceDefaultConfig && !kv.Sensitive && kv.Value != nil {
 						e.BrokerConfigs[kv.Key] = *kv.Value
 					}
@@ -87,6 +88,7 @@ func (r *run) readTopicConfigs(ctx context.Context, e *Environment) {
 	}
 	for _, c := range configs {
 		for _, kv := range c.Configs {
+			r.noteLimit(kv.Key, kv.MaybeValue(), "of topic "+r.topic)
 			if kv.Source == kmsg.ConfigSourceDynamicTopicConfig && kv.Value != nil {
 				e.TopicConfigs[kv.Key] = *kv.Value
 			}

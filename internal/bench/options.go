@@ -20,11 +20,19 @@ const (
 	modeMetadata = "metadata"
 )
 
+var modes = []string{modeProduce, modeConsume, modeEndToEnd, modeMetadata}
+
 // Kinds of filler.
 const (
 	payloadRandom = "random"
 	payloadJSON   = "json"
 )
+
+// batchRoom is how much larger than a value the largest batch must be at least: its header, a key, and what the record adds.
+const batchRoom = 256
+
+// maxRequest is what a client writes at once, as long as its batches do not need more.
+const maxRequest = 100 << 20
 
 // Load models.
 const (
@@ -96,7 +104,7 @@ func (o *Options) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.TopicConfig, "topic-config", nil, "setting of a created topic, `key=value`")
 
 	f.DurationVar(&o.Duration, "duration", 30*time.Second, "measure for this long")
-	f.DurationVar(&o.Warmup, "warmup", -1, "discard what starts in this time before; -1 for a tenth of --duration, at most 3s")
+	f.DurationVar(&o.Warmup, "warmup", -1, "discard what starts in this time before; -1 for a tenth of --duration, at most 3s, and for none with --messages")
 	f.Int64Var(&o.Messages, "messages", 0, "stop after this many records; in mode consume: how many to read (written first into the run's own topic)")
 	f.DurationVar(&o.Interval, "interval", time.Second, "length of a row of the interval table")
 	f.IntVar(&o.Concurrency, "concurrency", 128, "closed loop: this many records (or requests) outstanding")
@@ -111,7 +119,7 @@ func (o *Options) register(f *pflag.FlagSet) {
 	f.IntVar(&o.InFlight, "max-in-flight", 5, "produce requests in flight per broker without idempotence")
 	f.StringVar(&o.Compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
 	f.DurationVar(&o.Linger, "linger", -1, "wait for fuller batches; -1 for 0, with --async 10ms")
-	f.Var(&o.batch, "batch-bytes", "largest batch")
+	f.Var(&o.batch, "batch-bytes", "largest batch; without it, as large as a record needs at least")
 	f.BoolVar(&o.Keyed, "keyed", false, "records have keys, which choose the partition")
 	f.IntVar(&o.Keys, "keys", 10_000, "how many different keys")
 	f.StringVar(&o.Payload, "payload", payloadRandom, "filler: random (does not compress) or json (does)")
@@ -132,9 +140,9 @@ func (o *Options) model() string {
 
 // complete fills in what depends on other options, and refuses what contradicts.
 func (o *Options) complete() error {
-	if !slices.Contains([]string{modeProduce, modeConsume, modeEndToEnd, modeMetadata}, o.Mode) {
+	if !slices.Contains(modes, o.Mode) {
 		e := cli.Usagef("--mode %s: must be produce, consume, e2e or metadata", o.Mode)
-		if s := cli.Nearest(o.Mode, []string{modeProduce, modeConsume, modeEndToEnd, modeMetadata}); s != "" {
+		if s := cli.Nearest(o.Mode, modes); s != "" {
 			return e.WithNext("--mode %s", s)
 		}
 		return e
@@ -164,6 +172,12 @@ func (o *Options) complete() error {
 	if int64(o.size) < headerSize {
 		return cli.Usagef("--message-size %d: must be at least %d, the size of the header that makes losses visible", o.size, headerSize)
 	}
+	if need := int64(o.size) + batchRoom; int64(o.batch) < need {
+		if o.given["batch-bytes"] {
+			return cli.Usagef("--batch-bytes %d: a record of --message-size %d needs %d", o.batch, o.size, need)
+		}
+		o.batch = sizeFlag(need)
+	}
 	if o.Duration <= 0 || o.Interval < 100*time.Millisecond || o.Rate < 0 || o.Messages < 0 || o.Clients < 0 || o.Outstanding < 0 {
 		return cli.Usagef("--duration must be above 0, --interval at least 100ms, numbers not negative")
 	}
@@ -173,6 +187,9 @@ func (o *Options) complete() error {
 func (o *Options) completeLoad() error {
 	if o.Warmup < 0 {
 		o.Warmup = min(o.Duration/10, 3*time.Second)
+		if o.Messages > 0 { // they may all be over by then
+			o.Warmup = 0
+		}
 	}
 	if o.Clients == 0 {
 		o.Clients = 1
@@ -241,6 +258,7 @@ func (o *Options) producerOptions() ([]kgo.Opt, error) {
 	}
 	opts := []kgo.Opt{
 		kgo.RequiredAcks(a), kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(o.Linger), kgo.ProducerBatchMaxBytes(int32(o.batch)),
+		kgo.BrokerMaxWriteBytes(int32(max(maxRequest, int64(o.batch)+1<<20))),
 		kgo.MaxBufferedRecords(2*max(o.Concurrency, o.Outstanding) + 1000), kgo.RecordDeliveryTimeout(30 * time.Second),
 	}
 	if !o.idempotent() {

@@ -70,12 +70,11 @@ func (s *shard) record(h *hdrhistogram.Histogram, ns int64) {
 	}
 }
 
-// recorder gives one measuring goroutine a shard of its own. The sampler asks for it by offering an empty one in next; the goroutine
-// sees the offer at its next sample, goes on with the empty shard and leaves the full one in taken. Nobody waits for anybody.
+// recorder gives one measuring goroutine a shard of its own. The goroutine takes it out for each sample and puts it back; between two
+// samples the sampler may exchange it for an empty one, so that what was measured is there at the end of its row although no sample follows.
+// The goroutine waits for nobody.
 type recorder struct {
-	cur    *shard // owner: the measuring goroutine; after it has ended, the sampler
-	next   atomic.Pointer[shard]
-	taken  atomic.Pointer[shard]
+	cur    atomic.Pointer[shard] // nil while the goroutine writes into it
 	window *window
 }
 
@@ -85,12 +84,15 @@ type window struct {
 }
 
 func newRecorder(w *window, open bool) *recorder {
-	return &recorder{cur: newShard(open), window: w}
+	r := &recorder{window: w}
+	r.cur.Store(newShard(open))
+	return r
 }
 
 // ok counts a success that was to start at intended, started at sent and ended at end.
 func (r *recorder) ok(intended, sent, end, bytes int64) {
-	s := r.shard()
+	s := r.cur.Swap(nil)
+	defer r.cur.Store(s)
 	if intended < r.window.start.Load() {
 		s.discard++
 		return
@@ -108,17 +110,19 @@ func (r *recorder) ok(intended, sent, end, bytes int64) {
 	}
 }
 
-func (r *recorder) fail() { r.shard().failed++ }
+func (r *recorder) fail() {
+	s := r.cur.Swap(nil)
+	s.failed++
+	r.cur.Store(s)
+}
 
-// shard returns the shard to write into, exchanging it first when the sampler has offered a new one.
-func (r *recorder) shard() *shard {
-	if n := r.next.Load(); n != nil {
-		r.next.Store(nil)
-		old := r.cur
-		r.cur = n
-		r.taken.Store(old)
+// exchange returns the shard and leaves an empty one; nil while the goroutine writes.
+func (r *recorder) exchange(empty *shard) *shard {
+	s := r.cur.Load()
+	if s == nil || !r.cur.CompareAndSwap(s, empty) {
+		return nil
 	}
-	return r.cur
+	return s
 }
 
 // clock measures nanoseconds since the run began, monotonic.

@@ -36,6 +36,7 @@ type Report struct {
 	Interrupted bool         `json:"interrupted"`
 
 	failedAcks int64
+	verifyErr  error
 }
 
 // Load says what was asked for, load model first.
@@ -127,7 +128,7 @@ func newLatency(h *hdrhistogram.Histogram) *Latency {
 func (rep *Report) measure(r *run, s *sampler, u usageBetween) {
 	t := s.total
 	seconds := math.Max(0, float64(r.window.end.Load()-r.window.start.Load())/1e9)
-	rep.Result = Result{Seconds: seconds, Records: t.done, Late: t.late, Discarded: t.discard, Failed: t.failed + rep.failedAcks, Overflow: t.overflow, ErrorsText: r.errors.String()}
+	rep.Result = Result{Seconds: seconds, Records: t.done, Late: t.late, Discarded: t.discard, Failed: t.failed + rep.failedAcks, Overflow: t.overflow, ErrorsText: r.explainErrors()}
 	if seconds > 0 {
 		rep.Result.PerSecond = float64(t.done) / seconds
 		rep.Result.MiBPerS = float64(t.bytes) / seconds / (1 << 20)
@@ -152,6 +153,8 @@ func (rep *Report) conclude(o *Options) {
 	}
 	i := rep.Integrity
 	switch {
+	case rep.verifyErr != nil:
+		rep.Verdicts = append(rep.Verdicts, Verdict{"integrity", true, "NOT READ BACK: " + rep.verifyErr.Error()})
 	case i.Verified && i.bad():
 		rep.Verdicts = append(rep.Verdicts, Verdict{"integrity", true, fmt.Sprintf("RECORDS DAMAGED: lost %d, duplicated %d, reordered %d, corrupt %d of %s read", i.Lost, i.Duplicated, i.Reordered, i.Corrupt, cli.Count(i.Read))})
 	case i.Verified:
@@ -225,8 +228,15 @@ func (rep *Report) exit() error {
 		return cli.SilentExit(cli.ExitFailed)
 	case rep.Interrupted:
 		return cli.SilentExit(cli.ExitInterrupted)
+	case rep.verifyErr != nil:
+		return rep.verifyErr
 	case rep.Result.Records+rep.Result.Late == 0:
-		return &cli.Error{Code: cli.ExitFailed, What: "nothing was measured", Err: causeOf(rep.Result.ErrorsText)}
+		e := &cli.Error{Code: cli.ExitFailed, What: "nothing was measured", Err: causeOf(rep.Result.ErrorsText)}
+		if rep.Result.ErrorsText == "" && rep.Result.Discarded > 0 {
+			e.What += ": everything was in the warm-up"
+			return e.WithNext("--warmup 0, or a longer --duration")
+		}
+		return e
 	case rep.Result.Failed > 0:
 		return cli.SilentExit(cli.ExitPartial)
 	}

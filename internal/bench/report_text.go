@@ -122,8 +122,11 @@ func (rep *Report) rowGrid() *cli.Grid {
 		{Title: "P50", Right: true}, {Title: "P99", Right: true}, {Title: "P99.9", Right: true}, {Title: "MAX", Right: true}, {Title: "FAILED", Right: true}, {Title: "CLIENT CPU", Right: true}}}
 	for _, r := range rep.Rows {
 		rate, size := cli.Count(int64(r.PerSecond)), fmt.Sprintf("%.1f", r.MiBPerS)
-		if r.Phase == phaseDrain {
+		switch {
+		case r.Phase == phaseDrain:
 			rate, size = "-", "-"
+		case rep.Load.Mode == modeMetadata:
+			size = "-"
 		}
 		g.Add(fmt.Sprintf("%.1fs", r.EndS), r.Phase, rate, size, msText(r.P50Ms), msText(r.P99Ms), msText(r.P999Ms), msText(r.MaxMs),
 			cli.Count(r.Failed), fmt.Sprintf("%.2f", r.ClientCores))

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -34,6 +35,8 @@ type run struct {
 	acks      []*recorder // mode e2e: the producers'
 	errors    errorCounts
 	acked     int64
+	limits    []limit // settings of the cluster that bound a record
+	gaveUp    atomic.Bool
 }
 
 // execute goes through the phases: connect, prepare, load, verify, clean up.
@@ -54,6 +57,9 @@ func execute(ctx context.Context, app *cli.App, o *Options) (*Report, error) {
 		}
 		defer r.removeTopic()
 		r.readTopicConfigs(ctx, &rep.Environment)
+		if err := r.checkSize(); err != nil {
+			return nil, err
+		}
 		rep.Load.Topic, rep.Load.Partitions, rep.Load.Replicas = r.topic, r.partitions, r.replicas
 	}
 	if o.Mode == modeConsume {
@@ -70,11 +76,13 @@ func execute(ctx context.Context, app *cli.App, o *Options) (*Report, error) {
 		if rep.Interrupted { // a first Ctrl-C ends the load only
 			vctx = context.WithoutCancel(ctx)
 		}
-		i, err := r.verify(vctx)
-		if err != nil {
-			return nil, err
+		if r.gaveUp.Load() {
+			rep.verifyErr = cli.Failf("read back: the cluster does not answer")
+		} else if i, err := r.verify(vctx); err != nil {
+			rep.verifyErr = err // what was measured is worth telling
+		} else {
+			rep.Integrity = i
 		}
-		rep.Integrity = i
 	}
 	rep.conclude(o)
 	return rep, nil
@@ -98,8 +106,13 @@ func (r *run) load(ctx context.Context, rep *Report) error {
 	unhook := context.AfterFunc(ctx, func() {
 		r.window.end.Store(min(r.window.end.Load(), r.clock.now()))
 		r.stopped.stop()
+		progress.Clear()
+		r.app.Hintf("interrupted: waiting for what is outstanding, for %s at most; Ctrl-C again ends at once", giveUp)
 	})
 	defer unhook()
+	loaded := make(chan struct{})
+	defer close(loaded)
+	go r.giveUpAfter(ctx, loaded)
 	timer := time.AfterFunc(r.o.Warmup+r.o.Duration, r.stopped.stop)
 	defer timer.Stop()
 	before := readUsage()
@@ -115,10 +128,34 @@ func (r *run) load(ctx context.Context, rep *Report) error {
 	return err
 }
 
+// giveUp is how long Ctrl-C waits for records that are outstanding.
+const giveUp = 5 * time.Second
+
+// giveUpAfter closes the producers some time after Ctrl-C, unless the load has ended by then: what they have outstanding fails.
+func (r *run) giveUpAfter(ctx context.Context, loaded <-chan struct{}) {
+	select {
+	case <-loaded:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-loaded:
+	case <-time.After(giveUp):
+		r.gaveUp.Store(true)
+		for _, c := range r.producers {
+			c.kafka.Close()
+		}
+	}
+}
+
 func (r *run) progress(p *cli.Progress, row Row) {
 	total := r.o.Warmup + r.o.Duration
 	share := row.EndS / total.Seconds()
 	eta := max(0, total-time.Duration(row.EndS*float64(time.Second))).Round(time.Second)
+	if row.Phase == phaseDrain || r.clock.now() >= r.window.end.Load() {
+		p.Set("%s %s  waiting for what is outstanding", cli.Bar(1, 20), phaseDrain)
+		return
+	}
 	p.Set("%s %s  %s/s  %s MiB/s  p99 %s  failed %d  %s left", cli.Bar(share, 20), row.Phase, cli.Rate(row.PerSecond), cli.Rate(row.MiBPerS),
 		msText(row.P99Ms), row.Failed, eta)
 }
@@ -190,7 +227,7 @@ func (r *run) endToEndActivity() (activity, error) {
 			rep.Integrity = integrity
 			acks := newShard(r.o.model() == modelOpen)
 			for _, rec := range r.acks {
-				acks.merge(rec.cur)
+				acks.merge(rec.cur.Load())
 			}
 			rep.Acknowledge, rep.ScheduleLag = newLatency(acks.response), newLatency(acks.lag)
 			rep.failedAcks = acks.failed

@@ -1,13 +1,14 @@
 package bench
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
 
-// maxHandOver bounds how long the sampler waits for goroutines to notice its offer: acknowledgements may come in bursts far apart. One
-// that stays idle is asked again at the next row. A row's rate is over the time that it really covers.
-const maxHandOver = 500 * time.Millisecond
+// maxExchange bounds how long the sampler tries to exchange a shard into which its goroutine writes: it may have been interrupted there.
+// Then its samples are in the next row. A row's rate is over the time that it really covers.
+const maxExchange = 500 * time.Millisecond
 
 // Row is one interval of a run.
 type Row struct {
@@ -31,13 +32,14 @@ const (
 	phaseDrain    = "drain"
 )
 
-// sampler collects from the recorders at every interval. It is the only one that offers shards.
+// sampler makes a row of what the recorders have measured at every interval of the measured time, and where that begins and ends. A row is of
+// the time in which its records ended.
 type sampler struct {
 	run       *run
 	recorders []*recorder
 	spare     []*shard
-	offered   []bool
 	total     *shard
+	carry     *shard // measured at the end of a row of the warm-up
 	rows      []Row
 	begin     int64
 	last      int64
@@ -50,8 +52,8 @@ type sampler struct {
 // startSampler begins to collect; finish ends it after all measuring goroutines have ended.
 func (r *run) startSampler(onRow func(Row)) *sampler {
 	open := r.o.model() == modelOpen && r.o.Mode != modeEndToEnd // there the schedule is the producers', not the reader's
-	s := &sampler{run: r, recorders: r.recorders, total: newShard(open), stop: make(chan struct{}), onRow: onRow,
-		offered: make([]bool, len(r.recorders)), begin: r.clock.now(), lastUsage: readUsage()}
+	s := &sampler{run: r, recorders: r.recorders, total: newShard(open), carry: newShard(open), stop: make(chan struct{}), onRow: onRow,
+		begin: r.clock.now(), lastUsage: readUsage()}
 	s.last = s.begin
 	for range s.recorders {
 		s.spare = append(s.spare, newShard(open))
@@ -61,72 +63,101 @@ func (r *run) startSampler(onRow func(Row)) *sampler {
 }
 
 func (s *sampler) loop() {
-	t := time.NewTicker(s.run.o.Interval)
-	defer t.Stop()
+	stopped := s.run.stopped.ch
 	for {
+		end := s.rowEnd()
+		t := time.NewTimer(time.Duration(end - s.run.clock.now()))
 		select {
 		case <-s.stop:
+			t.Stop()
 			return
 		case <-t.C:
-			s.row(s.collect())
+		case <-stopped: // the end has come, or has been brought forward
+			t.Stop()
+			stopped = nil
+			continue
 		}
+		s.row(s.collect(), end)
 	}
 }
 
-// collect offers every recorder an empty shard and merges the full ones that come back.
+// rowEnd is where the row that began at last ends: rows are whole intervals from the beginning of the measured time on, and end where that
+// begins and ends.
+func (s *sampler) rowEnd() int64 {
+	start, end, interval := s.run.window.start.Load(), s.run.window.end.Load(), int64(s.run.o.Interval)
+	n := (s.last - start) / interval
+	if s.last >= start {
+		n++
+	}
+	next := start + n*interval
+	if next-s.last < interval/100 { // the timer was early
+		next += interval
+	}
+	if s.last < end {
+		next = min(next, end)
+	}
+	return next
+}
+
+// collect exchanges the shards of all recorders and merges the full ones.
 func (s *sampler) collect() *shard {
 	interval := newShard(s.total.service != nil)
-	waiting := 0
-	for i, r := range s.recorders {
-		if !s.offered[i] {
-			s.offered[i] = true
-			r.next.Store(s.spare[i])
-		}
-		waiting++
+	left := make([]int, len(s.recorders))
+	for i := range left {
+		left[i] = i
 	}
-	for deadline := time.Now().Add(min(maxHandOver, s.run.o.Interval/2)); waiting > 0 && time.Now().Before(deadline); {
-		waiting = 0
-		for i, r := range s.recorders {
-			if !s.offered[i] {
-				continue
-			}
-			full := r.taken.Swap(nil)
+	for deadline := time.Now().Add(min(maxExchange, s.run.o.Interval/2)); ; time.Sleep(50 * time.Microsecond) {
+		left = slices.DeleteFunc(left, func(i int) bool {
+			full := s.recorders[i].exchange(s.spare[i])
 			if full == nil {
-				waiting++
-				continue
+				return false
 			}
 			interval.merge(full)
 			full.reset()
-			s.spare[i], s.offered[i] = full, false
-		}
-		if waiting > 0 {
-			time.Sleep(200 * time.Microsecond)
+			s.spare[i] = full
+			return true
+		})
+		if len(left) == 0 || time.Now().After(deadline) {
+			break
 		}
 	}
 	s.total.merge(interval)
 	return interval
 }
 
-func (s *sampler) row(sh *shard) {
+// row adds the row that was to end at end and ends now.
+func (s *sampler) row(sh *shard, end int64) {
 	now, u := s.run.clock.now(), readUsage()
 	seconds := float64(now-s.last) / 1e9
+	sh.merge(s.carry)
+	s.carry.reset()
 	r := Row{EndS: float64(now-s.begin) / 1e9, Phase: phaseMeasured, Records: sh.done + sh.late, Failed: sh.failed,
 		ClientCores: between(s.lastUsage, u).ClientCores}
+	latency := sh.response
 	switch {
-	case now <= s.run.window.start.Load() || r.Records == 0 && sh.discard > 0:
+	case end <= s.run.window.start.Load():
+		r.Phase, r.Records, latency = phaseWarmup, sh.discard, newHistogram()
+		sh.discard, sh.failed = 0, 0 // what was measured between end and now belongs to the next row
+		s.carry.merge(sh)
+	case r.Records == 0 && sh.discard > 0:
 		r.Phase, r.Records = phaseWarmup, sh.discard
 	case s.last >= s.run.window.end.Load():
 		r.Phase = phaseDrain
 	}
 	if seconds > 0 && r.Phase != phaseDrain { // what was still outstanding comes in no time: that is no rate
 		r.PerSecond = float64(r.Records) / seconds
-		r.MiBPerS = r.PerSecond * float64(s.run.o.size) / (1 << 20)
+		if s.run.o.Mode != modeMetadata { // a request there is of no size
+			r.MiBPerS = r.PerSecond * float64(s.run.o.size) / (1 << 20)
+		}
 	}
-	if sh.response.TotalCount() > 0 {
-		r.P50Ms, r.P99Ms = ms(sh.response.ValueAtPercentile(50)), ms(sh.response.ValueAtPercentile(99))
-		r.P999Ms, r.MaxMs = ms(sh.response.ValueAtPercentile(99.9)), ms(sh.response.Max())
+	if latency.TotalCount() > 0 {
+		r.P50Ms, r.P99Ms = ms(latency.ValueAtPercentile(50)), ms(latency.ValueAtPercentile(99))
+		r.P999Ms, r.MaxMs = ms(latency.ValueAtPercentile(99.9)), ms(latency.Max())
 	}
-	s.rows, s.last, s.lastUsage = append(s.rows, r), now, u
+	if r.Phase != phaseDrain || r.Records+r.Failed > 0 { // what is outstanding may take long to come
+		s.rows, s.lastUsage = append(s.rows, r), u
+	}
+	s.last = now
 	if s.onRow != nil {
 		s.onRow(r)
 	}
@@ -138,14 +169,11 @@ func (s *sampler) finish() {
 	s.done.Wait()
 	rest := newShard(s.total.service != nil)
 	for _, r := range s.recorders {
-		if full := r.taken.Swap(nil); full != nil {
-			rest.merge(full)
-		}
-		rest.merge(r.cur)
+		rest.merge(r.cur.Load())
 	}
 	s.total.merge(rest)
-	if rest.done+rest.late+rest.discard+rest.failed > 0 {
-		s.row(rest)
+	if rest.done+rest.late+rest.discard+rest.failed+s.carry.done+s.carry.late > 0 {
+		s.row(rest, s.run.clock.now())
 	}
 }
 

@@ -62,8 +62,8 @@ func (r *run) createTopic(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		if resp.ErrMessage != "" {
-			err = fmt.Errorf("%w: %s", err, resp.ErrMessage)
+		if resp.ErrMessage != "" { // it says more than the error's own sentence
+			return &cli.Error{Code: metaclient.Code(err), What: "create topic " + r.topic, Err: fmt.Errorf("%s (%s)", metaclient.Cause(err), resp.ErrMessage)}
 		}
 		return metaclient.Explain("create topic "+r.topic, err)
 	}
@@ -113,13 +113,17 @@ func (r *run) removeTopic() {
 	if !r.ownTopic || r.o.KeepTopic {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), r.app.Timeout)
+	bound := r.app.Timeout
+	if r.gaveUp.Load() {
+		bound = min(bound, giveUp)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	resp, err := r.meta.Admin().DeleteTopic(ctx, r.topic)
 	if err == nil {
 		err = resp.Err
 	}
 	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
-		r.app.Hintf("could not remove %s: %s   (chronikctl topic delete %s)", r.topic, metaclient.Cause(err), r.topic)
+		r.app.Hintf("could not remove %s: %s\nnext: chronikctl topic delete %s", r.topic, metaclient.Cause(err), r.topic)
 	}
 }

@@ -55,10 +55,12 @@ func NewRoot(app *App, tool Tool) *cobra.Command {
 	return root
 }
 
-// Main runs the tool and returns the exit code. It is the only place where an error becomes a code.
+// Main runs the tool and returns the exit code. It is the only place where an error becomes a code. The first Ctrl-C lets the tool end as
+// it should; the second one ends the process, whatever it waits for.
 func Main(env *Env, tool Tool, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	defer context.AfterFunc(ctx, stop)()
 	return Run(ctx, env, tool, args)
 }
 
@@ -159,6 +161,9 @@ func flagError(c *cobra.Command, err error) error {
 		if s := Nearest(name, flagNames(c)); s != "" {
 			e.What += fmt.Sprintf(" (did you mean --%s?)", s)
 		}
+	}
+	if _, value, ok := strings.Cut(err.Error(), "missing unit in duration "); ok {
+		e.What += fmt.Sprintf(" (did you mean %ss?)", strings.Trim(value, `"`))
 	}
 	return e
 }

@@ -16,5 +16,5 @@
 // Concurrency: a Client may be used by any number of goroutines. A Tail and a Fold belong to one goroutine each.
 //
 // Files: target.go (where the cluster is), settings.go (-X), client.go (dialling), explain.go (errors), status.go (the cluster's
-// state in one value), replicas.go and replicadir.go (are replicas equal), topics.go (names, with did you mean), metadatalog.go (reading and folding the log), offset.go (offsets and times as users write them).
+// state in one value), extents.go (where partitions begin and end), replicas.go and replicadir.go (are replicas equal), topics.go (names, with did you mean), metadatalog.go (reading and folding the log), offset.go (offsets and times as users write them).
 package metaclient

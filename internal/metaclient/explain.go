@@ -39,7 +39,7 @@ func Explain(what string, err error) error {
 		e.Err = fmt.Errorf("the cluster did not answer in time or hung up (%w)", rootCause(err))
 		e.Next = "chronikctl status   (or a longer --timeout)"
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-			e.Err = errors.New("the node hung up: it does not serve yet")
+			e.Err = errors.New("the node hung up: it does not serve yet, or this is not its Kafka port")
 			e.Next = "see its log for what it waits for, or ask another node with -b HOST:PORT"
 		}
 	}

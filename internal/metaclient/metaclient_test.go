@@ -441,14 +441,15 @@ func TestStatusKeepsARowForANodeThatIsAway(t *testing.T) {
 	}
 }
 
-// A broker that accepts connections and never answers (stopped, or not serving yet) holds a status up for no longer than its own row takes.
-func TestStatusIsNotHeldUpByASilentBroker(t *testing.T) {
-	cl, _ := newCluster(t, kfake.SeedTopics(3, "orders"))
+// silentBroker has a broker that accepts connections and never answers (stopped, or not serving yet) take the place of broker 0 in what the
+// cluster says of itself, and returns its address.
+func silentBroker(t *testing.T, cl *kfake.Cluster) string {
+	t.Helper()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
+	t.Cleanup(func() { silent.Close() })
 	cl.ControlKey(int16(kmsg.Metadata), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		cl.KeepControl()
 		host, port, _ := net.SplitHostPort(silent.Addr().String())
@@ -467,7 +468,14 @@ func TestStatusIsNotHeldUpByASilentBroker(t *testing.T) {
 		}
 		return resp, nil, true
 	})
-	for _, bootstrap := range [][]string{{silent.Addr().String(), cl.ListenAddrs()[1]}, cl.ListenAddrs()[1:2]} {
+	return silent.Addr().String()
+}
+
+// A silent broker holds a status up for no longer than its own row takes.
+func TestStatusIsNotHeldUpByASilentBroker(t *testing.T) {
+	cl, _ := newCluster(t, kfake.SeedTopics(3, "orders"))
+	silent := silentBroker(t, cl)
+	for _, bootstrap := range [][]string{{silent, cl.ListenAddrs()[1]}, cl.ListenAddrs()[1:2]} {
 		for range 2 { // whom it asks first is drawn
 			c, err := OpenTarget("chronikctl", Target{Bootstrap: bootstrap})
 			if err != nil {
@@ -484,6 +492,93 @@ func TestStatusIsNotHeldUpByASilentBroker(t *testing.T) {
 				t.Fatalf("bootstrap %v: node 0 is %s, node 1 %s: %s", bootstrap, s.Nodes[0].State, s.Nodes[1].State, s.Nodes[1].Error)
 			}
 		}
+	}
+}
+
+// A leader that is silent costs its own partitions, not those of the others, and not the whole timeout.
+func TestExtentsOfASilentLeader(t *testing.T) {
+	cl, _ := newCluster(t, kfake.SeedTopics(3, "orders"))
+	silentBroker(t, cl)
+	c, err := OpenTarget("chronikctl", Target{Bootstrap: cl.ListenAddrs()[1:]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := c.Status(ctx); err != nil { // learns where the nodes are
+		t.Fatal(err)
+	}
+	for p := range int32(2) {
+		if err := cl.MoveTopicPartition("orders", p, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin := time.Now()
+	got, err := c.Extents(ctx, []PartitionStatus{{Topic: "orders", Partition: 0, Leader: 1}, {Topic: "orders", Partition: 1, Leader: 1}, {Topic: "orders", Partition: 2, Leader: 0},
+		{Topic: "orders", Partition: 3, Leader: -1}})
+	if took := time.Since(begin); took > nodeProbeTimeout+time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if err == nil || len(got["orders"]) != 2 || got["orders"][0] != (Extent{}) || cli.ExitCode(err) != cli.ExitUnreachable {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// The log's bounds are those that its leader tells; when that one is silent, ctx bounds the wait.
+func TestLogBounds(t *testing.T) {
+	cl, c := newCluster(t, kfake.SeedTopics(1, MetadataTopic))
+	if err := cl.MoveTopicPartition(MetadataTopic, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Kafka().ProduceSync(t.Context(), &kgo.Record{Topic: MetadataTopic, Value: []byte("x")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if start, end, err := c.LogBounds(t.Context()); start != 0 || end != 1 || err != nil {
+		t.Errorf("%d to %d, %v", start, end, err)
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c.nodes.learn(2, silent.Addr().String())
+	answers := 0
+	cl.ControlKey(int16(kmsg.Metadata), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		cl.KeepControl()
+		topic, p := kmsg.NewMetadataResponseTopic(), kmsg.NewMetadataResponseTopicPartition()
+		topic.Topic, p.Leader = kmsg.StringPtr(MetadataTopic), 2
+		if answers++; answers <= 2 {
+			p.Leader = -1 // there is an election
+		}
+		topic.Partitions = append(topic.Partitions, p)
+		resp := kreq.ResponseKind().(*kmsg.MetadataResponse)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	begin := time.Now()
+	_, _, err = c.LogBounds(ctx)
+	if took := time.Since(begin); cli.ExitCode(err) != cli.ExitUnreachable || took > 3*time.Second || answers < 3 {
+		t.Errorf("%v after %s and %d answers", err, took, answers)
+	}
+}
+
+// When nobody answers, that is known after the bound of the first part.
+func TestStatusWithinABound(t *testing.T) {
+	cl, _ := newCluster(t)
+	c, err := OpenTarget("chronikctl", Target{Bootstrap: []string{silentBroker(t, cl)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	begin := time.Now()
+	_, err = c.StatusWithin(ctx, 300*time.Millisecond)
+	if took := time.Since(begin); cli.ExitCode(err) != cli.ExitUnreachable || took > 5*time.Second {
+		t.Errorf("%v after %s", err, took)
 	}
 }
 

@@ -10,12 +10,16 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-io/chronik/internal/metadata"
 )
 
 // maxPollEntries bounds what one Poll returns.
 const maxPollEntries = 5000
+
+// tailSilence is how much longer than the fetch wait a tail waits for a broker that is silent.
+const tailSilence = 2 * time.Second
 
 // LogEntry is one entry of the metadata log as a client reads it.
 type LogEntry struct {
@@ -44,28 +48,59 @@ type Tail struct {
 	Start, End int64
 }
 
-// LogBounds returns the first offset of the metadata log and the one after its last entry.
+// leaderPause is how long a leader of the metadata log is waited for before it is looked for again.
+const leaderPause = 100 * time.Millisecond
+
+// LogBounds returns the first offset of the metadata log and the one after its last entry. While nobody leads the log it waits, until ctx is
+// done. A broker that is silent holds up only what it alone can tell.
 func (c *Client) LogBounds(ctx context.Context) (start, end int64, err error) {
-	starts, err := c.admin.ListStartOffsets(ctx, MetadataTopic)
+	for {
+		start, end, err = c.logBounds(ctx)
+		var ke *kerr.Error
+		switch {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			return 0, 0, ErrNoMetadataLog
+		case err == nil:
+			return start, end, nil
+		case !errors.As(err, &ke) || !ke.Retriable:
+			return 0, 0, Explain("read the metadata log", err)
+		}
+		select {
+		case <-ctx.Done():
+			return 0, 0, Explain("read the metadata log", err)
+		case <-time.After(leaderPause):
+		}
+	}
+}
+
+// logBounds asks who leads the log, and then that node.
+func (c *Client) logBounds(ctx context.Context) (start, end int64, err error) {
+	answer, err := c.askAny(ctx, func() kmsg.Request {
+		req := kmsg.NewPtrMetadataRequest()
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(MetadataTopic)
+		req.Topics = append(req.Topics, t)
+		return req
+	})
 	if err != nil {
-		return 0, 0, Explain("read the metadata log", err)
+		return 0, 0, err
 	}
-	s, ok := starts.Lookup(MetadataTopic, 0)
-	switch {
-	case !ok || errors.Is(s.Err, kerr.UnknownTopicOrPartition):
-		return 0, 0, ErrNoMetadataLog
-	case s.Err != nil:
-		return 0, 0, Explain("read the metadata log", s.Err)
+	m := answer.(*kmsg.MetadataResponse)
+	c.learnNodes(m)
+	leader := int32(-1)
+	for _, t := range m.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return 0, 0, err
+		}
+		for _, p := range t.Partitions {
+			leader = p.Leader
+		}
 	}
-	ends, err := c.admin.ListEndOffsets(ctx, MetadataTopic)
-	if err == nil {
-		err = ends.Error()
+	if leader < 0 {
+		return 0, 0, kerr.LeaderNotAvailable
 	}
-	if err != nil {
-		return 0, 0, Explain("read the metadata log", err)
-	}
-	e, _ := ends.Lookup(MetadataTopic, 0)
-	return s.Offset, e.Offset, nil
+	e, err := c.extentsOf(ctx, leader, map[string][]int32{MetadataTopic: {0}})
+	return e[MetadataTopic][0].Start, e[MetadataTopic][0].End, err
 }
 
 // OpenTail opens the log at an offset; below the log's start it begins at the start.
@@ -78,6 +113,7 @@ func (c *Client) OpenTail(ctx context.Context, from int64) (*Tail, error) {
 	kc, err := c.With(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{MetadataTopic: {0: kgo.NewOffset().At(from)}}),
 		kgo.FetchMaxWait(500*time.Millisecond), kgo.FetchMinBytes(1),
+		kgo.RequestTimeoutOverhead(tailSilence), // then it looks for the log's leader anew
 		kgo.KeepRetryableFetchErrors(),
 	)
 	if err != nil {

@@ -161,9 +161,19 @@ type partitionFacts struct {
 }
 
 // Status reads the state of the cluster. A node that does not answer is a row, not an error.
-func (c *Client) Status(ctx context.Context) (*Status, error) {
+func (c *Client) Status(ctx context.Context) (*Status, error) { return c.StatusWithin(ctx, 0) }
+
+// StatusWithin is Status with a bound of its own for the first part, which nodes and partitions there are; 0 leaves that to ctx. Every
+// other part is always bounded by itself, and what one of them lacks does not cost the rest.
+func (c *Client) StatusWithin(ctx context.Context, first time.Duration) (*Status, error) {
 	f := &facts{controller: -1, nodes: map[int32]*Node{}}
-	if err := c.readTopology(ctx, f); err != nil {
+	tctx, cancel := ctx, context.CancelFunc(func() {})
+	if first > 0 {
+		tctx, cancel = context.WithTimeout(ctx, first)
+	}
+	err := c.readTopology(tctx, f)
+	cancel()
+	if err != nil {
 		return nil, Explain("read the cluster's state", err)
 	}
 	var wg sync.WaitGroup
@@ -194,15 +204,18 @@ func (f *facts) node(id int32) *Node {
 
 // readTopology reads brokers and partitions from Metadata, and fenced brokers from DescribeCluster where it is known.
 func (c *Client) readTopology(ctx context.Context, f *facts) error {
-	answer, err := c.askAny(ctx, func() kmsg.Request { return kmsg.NewPtrMetadataRequest() }) // of all topics
+	described := make(chan *kmsg.DescribeClusterResponse, 1)
+	go func() { described <- c.describeCluster(ctx) }() // beside the other: each may ask a silent broker first
+	// all topics
+	answer, err := c.askAny(ctx, func() kmsg.Request { return kmsg.NewPtrMetadataRequest() })
 	if err != nil {
 		return err
 	}
 	m := answer.(*kmsg.MetadataResponse)
 	f.clusterID, f.controller = deref(m.ClusterID), m.ControllerID
+	c.learnNodes(m)
 	for _, b := range m.Brokers {
 		n := f.node(b.NodeID)
-		c.nodes.learn(b.NodeID, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
 		n.State, n.Address, n.Rack = NodeUp, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), deref(b.Rack)
 	}
 	for _, t := range m.Topics {
@@ -221,12 +234,7 @@ func (c *Client) readTopology(ctx context.Context, f *facts) error {
 	slices.SortFunc(f.partitions, func(a, b partitionFacts) int {
 		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
 	})
-	answer, err = c.askAny(ctx, func() kmsg.Request {
-		req := kmsg.NewPtrDescribeClusterRequest()
-		req.IncludeFencedBrokers = true
-		return req
-	})
-	if resp, ok := answer.(*kmsg.DescribeClusterResponse); err == nil && ok && resp.ErrorCode == 0 {
+	if resp := <-described; resp != nil {
 		for _, b := range resp.Brokers {
 			n := f.node(b.NodeID)
 			n.Address, n.Rack = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), deref(b.Rack)
@@ -234,6 +242,26 @@ func (c *Client) readTopology(ctx context.Context, f *facts) error {
 				n.State = NodeFenced
 			}
 		}
+	}
+	return nil
+}
+
+// learnNodes takes over where the brokers are.
+func (c *Client) learnNodes(m *kmsg.MetadataResponse) {
+	for _, b := range m.Brokers {
+		c.nodes.learn(b.NodeID, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+	}
+}
+
+// describeCluster asks for all brokers, fenced ones too; nil where the cluster does not know the request, or nobody answered.
+func (c *Client) describeCluster(ctx context.Context) *kmsg.DescribeClusterResponse {
+	answer, err := c.askAny(ctx, func() kmsg.Request {
+		req := kmsg.NewPtrDescribeClusterRequest()
+		req.IncludeFencedBrokers = true
+		return req
+	})
+	if resp, ok := answer.(*kmsg.DescribeClusterResponse); err == nil && ok && resp.ErrorCode == 0 {
+		return resp
 	}
 	return nil
 }
@@ -338,7 +366,8 @@ func (c *Client) readMinISR(ctx context.Context, f *facts) map[string]int {
 	}
 	out := make(map[string]int, len(names))
 	for chunk := range slices.Chunk(names, configBatch) {
-		answer, err := c.askAny(ctx, func() kmsg.Request {
+		cctx, cancel := context.WithTimeout(ctx, nodeProbeTimeout)
+		answer, err := c.askAny(cctx, func() kmsg.Request {
 			req := kmsg.NewPtrDescribeConfigsRequest()
 			for _, n := range chunk {
 				r := kmsg.NewDescribeConfigsRequestResource()
@@ -347,6 +376,7 @@ func (c *Client) readMinISR(ctx context.Context, f *facts) map[string]int {
 			}
 			return req
 		})
+		cancel()
 		resp, ok := answer.(*kmsg.DescribeConfigsResponse)
 		if err != nil || !ok {
 			return nil

@@ -23,12 +23,19 @@ type collector struct {
 	replay bool
 
 	status     *metaclient.Status
-	gaugesAt   time.Time
+	statusAt   time.Time // of when it is
+	topicsAt   time.Time // likewise the topics
+	offsetsAt  time.Time // when the topics had been read: the rates are over the time between two of these
 	clusterErr string
+	offsetsErr string
 	logErr     string
 	noLog      bool
 
+	behind      int64 // committed entries that have not come
+	behindSince time.Time
+
 	series []float64
+	since  []time.Time // when the time of each value of series began
 	peak   float64
 	rate   float64
 	topics map[string]*TopicRate
@@ -87,22 +94,53 @@ func (c *collector) take(in Input) {
 	case in.Log != nil:
 		c.takeLog(in.At, in.Log)
 	case in.Trouble != nil:
-		if in.Trouble.Part == partLog {
+		switch in.Trouble.Part {
+		case partLog:
 			c.logErr, c.noLog = in.Trouble.Text, in.Trouble.Absent
-		} else {
+		case partTopics:
+			c.offsetsErr = in.Trouble.Text
+		default:
 			c.clusterErr = in.Trouble.Text
 		}
+	}
+	c.measureBehind()
+}
+
+// measureBehind compares what came of the log with what the quorum has committed: a tail that hangs is quiet, and so is a quiet log.
+func (c *collector) measureBehind() {
+	c.behind = 0
+	if c.status != nil && c.status.Quorum != nil && len(c.events) > 0 {
+		c.behind = max(0, c.status.Quorum.HighWatermark-c.events[len(c.events)-1].Offset-1)
+	}
+	switch {
+	case c.behind == 0:
+		c.behindSince = time.Time{}
+	case c.behindSince.IsZero():
+		c.behindSince = c.now
 	}
 }
 
 func (c *collector) takeGauges(at time.Time, g *Gauges) {
-	seconds := at.Sub(c.gaugesAt).Seconds()
-	known := !c.gaugesAt.IsZero() && seconds > 0.05
-	c.clusterErr = ""
+	began := at
+	if took := time.Duration(g.TookMs) * time.Millisecond; took >= partTimeout { // somebody was waited for: what the others said is as old
+		began = at.Add(-took)
+	}
+	if g.Status != nil {
+		c.status, c.statusAt, c.clusterErr = g.Status, began, ""
+	}
+	if g.Topics != nil {
+		c.takeTopics(at, g.Topics)
+		c.topicsAt, c.offsetsAt, c.offsetsErr = began, at, ""
+	}
+}
+
+func (c *collector) takeTopics(at time.Time, topics []TopicGauge) {
+	seconds := at.Sub(c.offsetsAt).Seconds()
+	known := !c.offsetsAt.IsZero() && seconds > 0.05
 	present := map[string]bool{}
 	var total float64
 	c.order = c.order[:0:0]
-	for _, t := range g.Topics {
+	for _, t := range topics {
 		present[t.Name] = true
 		c.order = append(c.order, t.Name)
 		old := c.topics[t.Name]
@@ -110,7 +148,11 @@ func (c *collector) takeGauges(at time.Time, g *Gauges) {
 		if old != nil {
 			next.Series = old.Series
 		}
-		if old != nil && known && t.EndOffset >= old.EndOffset {
+		switch {
+		case old == nil || !known || t.EndOffset < old.EndOffset:
+		case t.Unread < old.Unread: // what has come in the partitions that are read again came in more than this time
+			next.Rate = old.Rate
+		default:
 			next.Rate = float64(t.EndOffset-old.EndOffset) / seconds
 		}
 		if len(c.order) <= maxTopics {
@@ -129,9 +171,10 @@ func (c *collector) takeGauges(at time.Time, g *Gauges) {
 	if known {
 		c.rate = total
 		c.peak = max(c.peak, total)
+		c.since = append(c.since, c.offsetsAt)
+		c.since = c.since[max(0, len(c.since)-maxSeries):]
 		c.series = appendBounded(c.series, total, maxSeries)
 	}
-	c.status, c.gaugesAt = g.Status, at
 }
 
 // appendBounded returns a new slice, as older snapshots hold the old one.
@@ -170,10 +213,15 @@ func (c *collector) takeLog(at time.Time, b *LogBatch) {
 }
 
 func (c *collector) snapshot() *Snapshot {
-	s := &Snapshot{At: c.now, Target: c.target, Replay: c.replay, Status: c.status, GaugesAt: c.gaugesAt, Cluster: c.clusterErr, Log: c.logErr, NoLog: c.noLog,
-		Rate: c.rate, Peak: c.peak, Series: c.series, Events: c.events[:len(c.events):len(c.events)], Dropped: c.dropped, HashOffset: c.hashed}
+	s := &Snapshot{At: c.now, Target: c.target, Replay: c.replay, Status: c.status, StatusAt: c.statusAt, TopicsAt: c.topicsAt, Cluster: c.clusterErr, Offsets: c.offsetsErr, Log: c.logErr, NoLog: c.noLog,
+		Rate: c.rate, Peak: c.peak, Series: c.series, Events: c.events[:len(c.events):len(c.events)], Dropped: c.dropped, HashOffset: c.hashed,
+		Behind: c.behind, BehindSince: c.behindSince}
 	for _, n := range c.order {
 		s.Topics = append(s.Topics, *c.topics[n])
+		s.Unread += c.topics[n].Unread
+	}
+	if len(c.since) > 0 {
+		s.Span = c.offsetsAt.Sub(c.since[0])
 	}
 	if c.fold != nil {
 		s.Image, s.Whole = c.fold.Image, c.fold.Complete

@@ -52,7 +52,7 @@ func build(app *cli.App, root *cobra.Command) {
 	f.StringVar(&o.theme, "theme", "auto", "colours: "+strings.Join(themeNames, ", "))
 	f.BoolVar(&o.ascii, "ascii", false, "draw with ASCII only")
 	f.StringVar(&o.screen, "screen", "overview", "the first screen: overview or metadata")
-	f.DurationVar(&o.interval, "interval", time.Second, "how often gauges are sampled")
+	f.DurationVar(&o.interval, "interval", time.Second, "how often status and offsets are sampled")
 	_ = root.RegisterFlagCompletionFunc("theme", cobra.FixedCompletions(themeNames, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("screen", cobra.FixedCompletions([]string{"overview", "metadata"}, cobra.ShellCompDirectiveNoFileComp))
 	root.Use = "chronik-top"
@@ -79,6 +79,7 @@ func runTop(ctx context.Context, app *cli.App, o *options) error {
 		o.theme = "mono"
 	}
 	m := newModel(o.theme, o.ascii, start)
+	m.slack = max(0, o.interval-time.Second)
 	if o.once {
 		return runOnce(ctx, app, o, m)
 	}
@@ -174,7 +175,7 @@ func runOnce(ctx context.Context, app *cli.App, o *options, m *model) error {
 	c := newCollector(target, o.replay != "")
 	timeout := time.NewTimer(app.Timeout)
 	defer timeout.Stop()
-	samples, log := 0, false
+	samples, log := 0, false // samples of the topics, which come after the first status
 	for open := true; open && (o.replay != "" || samples < 2 || !log); {
 		var in Input
 		select {
@@ -188,7 +189,7 @@ func runOnce(ctx context.Context, app *cli.App, o *options, m *model) error {
 			break
 		}
 		c.take(in)
-		if in.Gauges != nil {
+		if in.Gauges != nil && in.Gauges.Topics != nil {
 			samples++
 		}
 		log = log || c.noLog || c.logErr != "" || c.atEnd()
@@ -203,7 +204,8 @@ func runOnce(ctx context.Context, app *cli.App, o *options, m *model) error {
 	m.themeName, m.bare = "plain", true
 	m.show(c.snapshot())
 	if m.snap.Status == nil && o.replay == "" {
-		return &cli.Error{Code: cli.ExitUnreachable, What: "the cluster did not answer in time: " + m.snap.Cluster}
+		e := &cli.Error{Code: cli.ExitUnreachable, What: "the cluster did not answer in time: " + m.snap.Cluster}
+		return e.WithNext("another broker with -b HOST:PORT, or a longer --timeout")
 	}
 	if err := printOnce(app, &o.out, m); err != nil {
 		return err

@@ -22,10 +22,12 @@ type FileHeader struct {
 	Target  string `json:"target"`
 }
 
-// Gauges are sampled values.
+// Gauges are sampled values. Status and topics are read each for itself, so that neither waits for the other: what is nil was not read.
 type Gauges struct {
-	Status *metaclient.Status `json:"status"`
+	Status *metaclient.Status `json:"status,omitempty"`
 	Topics []TopicGauge       `json:"topics"`
+	// TookMs is how long reading took.
+	TookMs int64 `json:"tookMs,omitempty"`
 }
 
 // TopicGauge is what is known of one topic at one moment.
@@ -35,6 +37,8 @@ type TopicGauge struct {
 	Partitions int    `json:"partitions"`
 	Records    int64  `json:"records"`   // between start and end offsets
 	EndOffset  int64  `json:"endOffset"` // summed over the partitions: its growth is the rate
+	// Unread are partitions whose leader did not tell: they are in the sums with what they had when it last did.
+	Unread int `json:"unread,omitempty"`
 }
 
 // LogBatch is some entries of the metadata log.
@@ -57,7 +61,7 @@ type LogInput struct {
 
 // Trouble is something that could not be read. An empty Text means that it works again.
 type Trouble struct {
-	Part string `json:"part"` // "cluster" or "log"
+	Part string `json:"part"` // "cluster", "topics" or "log"
 	Text string `json:"text"`
 	// Absent says that the cluster has no metadata log at all.
 	Absent bool `json:"absent,omitempty"`
@@ -66,5 +70,6 @@ type Trouble struct {
 // Parts of Trouble.
 const (
 	partCluster = "cluster"
+	partTopics  = "topics"
 	partLog     = "log"
 )

@@ -9,9 +9,10 @@ import (
 func TestRestAfterALook(t *testing.T) {
 	for _, c := range []struct{ took, want time.Duration }{
 		{time.Millisecond, 999 * time.Millisecond},
-		{200 * time.Millisecond, 1800 * time.Millisecond},
-		{2 * time.Second, longestRest},
-		{10 * time.Second, longestRest},
+		{150 * time.Millisecond, 1350 * time.Millisecond},
+		{600 * time.Millisecond, longestRest},
+		{partTimeout, silenceRest},
+		{10 * time.Second, silenceRest},
 	} {
 		if got := restFor(time.Second, c.took); got != c.want {
 			t.Errorf("after %v it rests %v, not %v", c.took, got, c.want)

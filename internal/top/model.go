@@ -5,6 +5,8 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/chronik-io/chronik/internal/metaclient"
 )
 
 // screen is what fills the window.
@@ -40,6 +42,7 @@ type model struct {
 	help          bool
 	themeName     string
 	dark, ascii   bool
+	slack         time.Duration // by which --interval is longer than usual: so much older the picture is by itself
 
 	prompt prompt
 	input  string
@@ -192,11 +195,22 @@ func (m *model) asOfEvent() *Event {
 	return found
 }
 
-// stale is how old the gauges are, and whether that is worth saying.
+// How old the status may be before the verdict is of the past. That all is well is believed for less long: one that is not is as old as the
+// wait for the node that is silent.
+const (
+	staleHealthy = 3 * time.Second
+	staleOther   = 5 * time.Second
+)
+
+// stale is how old the status is, and whether that is worth saying.
 func (m *model) stale() (time.Duration, bool) {
-	if m.snap.GaugesAt.IsZero() {
+	s := m.snap
+	if s.Status == nil {
 		return 0, false
 	}
-	age := m.snap.At.Sub(m.snap.GaugesAt)
-	return age, age > 5*time.Second || m.snap.Cluster != ""
+	age, limit := s.At.Sub(s.StatusAt), staleOther
+	if s.Status.State == metaclient.Healthy {
+		limit = staleHealthy
+	}
+	return age, age > limit+m.slack || s.Cluster != ""
 }

@@ -17,6 +17,7 @@ type onceDoc struct {
 	Topics           []onceTopic        `json:"topics"`
 	Metadata         *onceMetadata      `json:"metadata"`
 	Trouble          string             `json:"trouble,omitempty"`
+	OffsetsTrouble   string             `json:"offsetsTrouble,omitempty"`
 }
 
 type onceTopic struct {
@@ -44,7 +45,7 @@ type onceEvent struct {
 const onceEvents = 20
 
 func newOnceDoc(s *Snapshot) onceDoc {
-	d := onceDoc{At: s.At.UTC(), Target: s.Target, Status: s.Status, RecordsPerSecond: s.Rate, Topics: []onceTopic{}, Trouble: s.Cluster}
+	d := onceDoc{At: s.At.UTC(), Target: s.Target, Status: s.Status, RecordsPerSecond: s.Rate, Topics: []onceTopic{}, Trouble: s.Cluster, OffsetsTrouble: s.Offsets}
 	for _, t := range s.Topics {
 		d.Topics = append(d.Topics, onceTopic{t.TopicGauge, t.Rate})
 	}

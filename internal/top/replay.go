@@ -13,10 +13,11 @@ import (
 	"github.com/chronik-io/chronik/internal/cli"
 )
 
-// A recording is one JSON object per line: a header, then inputs in the order they were seen.
+// A recording is one JSON object per line: a header, then inputs in the order they were seen. Version 1 had status and topics in one input,
+// and no topics were null.
 const (
 	recordingFormat  = "chronik-top"
-	recordingVersion = 1
+	recordingVersion = 2
 	maxRecordedLine  = 64 << 20
 )
 
@@ -47,7 +48,7 @@ func recordTo(w io.Writer, target string, inputs <-chan Input, onError func(erro
 func readRecording(r io.Reader) (FileHeader, func() (Input, error), error) {
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 64<<10), maxRecordedLine)
-	line := 0
+	line, version := 0, 0
 	next := func() (Input, error) {
 		line++
 		if !sc.Scan() {
@@ -60,15 +61,19 @@ func readRecording(r io.Reader) (FileHeader, func() (Input, error), error) {
 		if err := json.Unmarshal(sc.Bytes(), &in); err != nil {
 			return Input{}, fmt.Errorf("read recording line %d: %w", line, err)
 		}
+		if version == 1 && in.Gauges != nil && in.Gauges.Topics == nil {
+			in.Gauges.Topics = []TopicGauge{}
+		}
 		return in, nil
 	}
 	first, err := next()
 	if err != nil || first.Header == nil || first.Header.Format != recordingFormat {
 		return FileHeader{}, nil, cli.Failf("this is no recording of chronik-top")
 	}
-	if first.Header.Version != recordingVersion {
-		return FileHeader{}, nil, cli.Failf("this recording has version %d; this build reads %d", first.Header.Version, recordingVersion)
+	if first.Header.Version < 1 || first.Header.Version > recordingVersion {
+		return FileHeader{}, nil, cli.Failf("this recording has version %d; this build reads up to %d", first.Header.Version, recordingVersion)
 	}
+	version = first.Header.Version
 	return *first.Header, next, nil
 }
 

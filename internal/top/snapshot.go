@@ -13,16 +13,24 @@ type Snapshot struct {
 	Target string
 	Replay bool
 
-	// Status is nil before the first answer; GaugesAt is when it was read.
+	// Status is nil before the first answer; StatusAt is of when it is, and TopicsAt of when the topics are.
 	Status   *metaclient.Status
-	GaugesAt time.Time
+	StatusAt time.Time
+	TopicsAt time.Time
 	Cluster  string // trouble reading the cluster, "" if none
+	Offsets  string // trouble reading the topics' offsets
 	Log      string // trouble reading the log
 	NoLog    bool   // the cluster has no metadata log
+	// Unread are partitions whose leader did not tell their offsets the last time.
+	Unread int
+	// Behind is how many entries the cluster has committed that have not come since BehindSince; 0 for none.
+	Behind      int64
+	BehindSince time.Time
 
 	Rate   float64 // records per second, all user topics
 	Peak   float64
-	Series []float64 // Rate of the last samples, oldest first
+	Series []float64     // Rate of the last samples, oldest first
+	Span   time.Duration // that Series covers: samples are further apart while a node is silent, and in a large cluster
 	Topics []TopicRate
 
 	Events  []Event // oldest first

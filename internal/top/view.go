@@ -2,9 +2,11 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/chronik-io/chronik/internal/cli"
 	"github.com/chronik-io/chronik/internal/metaclient"
@@ -64,19 +66,7 @@ func wrapWords(s string, width int) []string {
 // header is the verdict, the place and the time; then what stands between the reader and the truth: time travel, troubles.
 func (m *model) header(t theme) []string {
 	s := m.snap
-	left := " " + t.title.Render("chronik-top")
-	switch {
-	case s.Status == nil && s.Cluster == "":
-		left += "  " + t.dim.Render("connecting to "+s.Target)
-	case s.Status == nil:
-		left += "  " + t.bad.Render(t.glyphs.bad+" UNREACHABLE")
-	default:
-		left += "  " + m.state(t, s.Status.State)
-		if w := tolerance(s.Status); w != "" {
-			left += "  " + t.dim.Render(w)
-		}
-	}
-	out := []string{spread(left, m.place(t)+" ", m.width)}
+	out := []string{m.headline(t)}
 	if e := m.asOfEvent(); e != nil {
 		text := fmt.Sprintf(" %s AS OF offset %s", t.glyphs.cursor, cli.Count(m.asOf))
 		if when := e.Time; !when.IsZero() {
@@ -85,35 +75,107 @@ func (m *model) header(t theme) []string {
 		out = append(out, t.strong.Render(fit(text+fmt.Sprintf(" %s 0 returns to now", t.glyphs.dot), m.width)))
 	}
 	if s.Cluster != "" {
-		out = append(out, t.bad.Render(cut(" "+t.glyphs.bad+" "+cli.Printable(s.Cluster), m.width)))
+		const most = 3
+		lines := wrapWords(cli.Printable(s.Cluster), m.width-4)
+		for i, l := range lines[:min(len(lines), most)] {
+			mark := " " + t.glyphs.bad + " "
+			if i > 0 {
+				mark = "   "
+			}
+			if i == most-1 && len(lines) > most {
+				l += " …"
+			}
+			out = append(out, t.bad.Render(cut(mark+l, m.width)))
+		}
 	}
 	return append(out, "")
 }
 
-// place is the target and the clock, with how old the data is.
-func (m *model) place(t theme) string {
+// headline is the first line. What does not fit goes in this order: addresses but the first, all addresses, how many failures are tolerated,
+// the time, the tool's name. The verdict, and whether it is of now, stay.
+func (m *model) headline(t theme) string {
 	s := m.snap
-	mode := t.good.Render(t.glyphs.good + " live")
-	age, stale := m.stale()
+	verdict, spare := "", ""
 	switch {
-	case m.paused:
-		mode = t.warn.Render(t.glyphs.paused + " paused")
-	case stale:
-		mode = t.warn.Render(fmt.Sprintf("%s stale %s", t.glyphs.warn, cli.Age(age)))
-	case s.Replay:
-		mode = t.accent.Render(t.glyphs.dot + " replay")
+	case s.Status == nil && s.Cluster == "":
+		verdict = t.dim.Render("connecting to " + cli.Printable(s.Target))
 	case s.Status == nil:
-		mode = ""
+		verdict = t.bad.Render(t.glyphs.bad + " UNREACHABLE")
+	default:
+		verdict = m.verdict(t)
+		if w := tolerance(s.Status); w != "" && !m.past() {
+			spare = "  " + t.dim.Render(w)
+		}
 	}
-	clock := ""
+	mode, clock := m.mode(t), ""
 	if !s.At.IsZero() {
 		clock = s.At.Format("15:04:05")
 	}
-	target := s.Target
-	if m.width < twoColumns || s.Status == nil && s.Cluster == "" {
-		target = "" // there is no room, or it stands at the left
+	places := []string{""}
+	if s.Status != nil || s.Cluster != "" {
+		places = shorter(cli.Printable(s.Target))
 	}
-	return strings.TrimSpace(t.dim.Render(cli.Printable(target)) + "  " + clock + "  " + mode)
+	name := " " + t.title.Render("chronik-top") + "  "
+	join := func(parts ...string) string {
+		return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "  ")
+	}
+	type line struct{ left, right string }
+	var tries []line
+	for _, p := range places {
+		tries = append(tries, line{name + verdict + spare, join(t.dim.Render(p), clock, mode)})
+	}
+	tries = append(tries, line{name + verdict, join(clock, mode)}, line{name + verdict, mode}, line{" " + verdict, mode})
+	for _, l := range tries {
+		if ansi.StringWidth(l.left)+1+ansi.StringWidth(l.right)+1 <= m.width {
+			return spread(l.left, l.right+" ", m.width)
+		}
+	}
+	last := tries[len(tries)-1]
+	return spread(last.left, last.right+" ", m.width)
+}
+
+// shorter are the ways to say where the cluster is, the longest first.
+func shorter(target string) []string {
+	first, rest, several := strings.Cut(target, ",")
+	if !several {
+		return []string{target, ""}
+	}
+	return []string{target, fmt.Sprintf("%s +%d", first, strings.Count(rest, ",")+1), ""}
+}
+
+// mode says whether what is shown is of now.
+func (m *model) mode(t theme) string {
+	age, stale := m.stale()
+	switch {
+	case m.paused:
+		return t.warn.Render(t.glyphs.paused + " paused")
+	case stale:
+		return t.warn.Render(fmt.Sprintf("%s stale %s", t.glyphs.warn, cli.Age(age)))
+	case m.snap.Replay:
+		return t.accent.Render(t.glyphs.dot + " replay")
+	case m.snap.Status == nil:
+		return ""
+	}
+	return t.good.Render(t.glyphs.good + " live")
+}
+
+// past says whether the verdict is of the past.
+func (m *model) past() bool {
+	_, stale := m.stale()
+	return stale
+}
+
+// verdict is the cluster's state; one of the past is told as such, and never as a good one.
+func (m *model) verdict(t theme) string {
+	st := m.snap.Status.State
+	if m.past() {
+		style, glyph := t.warn, t.glyphs.warn
+		if st == metaclient.Unavailable {
+			style, glyph = t.bad, t.glyphs.bad
+		}
+		return style.Render(glyph + " was " + string(st))
+	}
+	return m.state(t, st)
 }
 
 func (m *model) state(t theme, st metaclient.State) string {

@@ -60,6 +60,9 @@ func (m *model) logLines(t theme, width int) []string {
 	if s.Dropped > 0 {
 		note = append(note, fmt.Sprintf("dropped %s", cli.Count(s.Dropped)))
 	}
+	if w := m.behind(t); w != "" {
+		note = append(note, w)
+	}
 	out := []string{t.section("METADATA LOG", strings.Join(note, " "+t.glyphs.dot+" "), width)}
 	if s.Image == nil {
 		return out

@@ -40,7 +40,8 @@ func (m *model) overview(t theme, width, height int) []string {
 		out = append(out, m.countLine(t, width))
 	}
 	out = append(out, m.findings(t, width, 4)...)
-	nodes := m.nodes(t, width, min(len(s.Status.Nodes), max(3, height/4)))
+	fits := max(1, height-len(out)-3) // below a blank line, the section's and the table's heads
+	nodes := m.nodes(t, width, min(len(s.Status.Nodes), max(3, height/4), fits))
 	out = append(append(out, ""), nodes...)
 	rest := height - len(out) - 1
 	if width >= threeColumns && rest >= 4 {
@@ -61,8 +62,8 @@ func (m *model) overview(t theme, width, height int) []string {
 
 func (m *model) throughput(t theme, width, rows int) []string {
 	s := m.snap
-	head := t.section("THROUGHPUT", "records per second, all topics", width)
-	big := " " + t.title.Render(fmt.Sprintf("%12s", cli.Count(int64(s.Rate)))) + t.dim.Render(fmt.Sprintf("   peak %s   last %ds", cli.Rate(s.Peak), len(s.Series)))
+	head := t.section("THROUGHPUT", m.offsetsNote(t, "records per second, all topics"), width)
+	big := " " + t.title.Render(fmt.Sprintf("%12s", cli.Count(int64(s.Rate)))) + t.dim.Render(fmt.Sprintf("   peak %s   last %s", cli.Rate(s.Peak), cli.Age(s.Span)))
 	out := []string{head, big}
 	for _, l := range t.chart(s.Series, width-2, rows) {
 		out = append(out, " "+t.accent.Render(l))
@@ -70,9 +71,26 @@ func (m *model) throughput(t theme, width, rows int) []string {
 	return out
 }
 
+// offsetsNote is what the figures are, or why they are not all there or not of now.
+func (m *model) offsetsNote(t theme, what string) string {
+	s := m.snap
+	age := s.At.Sub(s.TopicsAt)
+	switch {
+	case s.TopicsAt.IsZero() && s.Status != nil:
+		return "reading the topics' offsets"
+	case age > staleOther+m.slack:
+		return t.warn.Render(fmt.Sprintf("%s of %s ago", t.glyphs.warn, cli.Age(age)))
+	case s.Unread == 1:
+		return t.warn.Render(t.glyphs.warn + " 1 partition unread")
+	case s.Unread > 0:
+		return t.warn.Render(fmt.Sprintf("%s %s partitions unread", t.glyphs.warn, count(s.Unread)))
+	}
+	return what
+}
+
 func (m *model) throughputLine(t theme, width int) []string {
 	s := m.snap
-	return []string{t.section("THROUGHPUT", "records/s", width),
+	return []string{t.section("THROUGHPUT", m.offsetsNote(t, "records/s"), width),
 		" " + t.title.Render(fmt.Sprintf("%10s", cli.Count(int64(s.Rate)))) + "  " + t.accent.Render(t.spark(s.Series, width-15))}
 }
 
@@ -204,6 +222,10 @@ func (m *model) topics(t theme, width, height int) []string {
 		note += ", turned round"
 	}
 	out := []string{t.section("TOPICS", note, width)}
+	if m.snap.Offsets != "" {
+		out = append(out, t.warn.Render(cut(" "+t.glyphs.warn+" "+cli.Printable(m.snap.Offsets), width)))
+		height--
+	}
 	if len(list) == 0 {
 		return append(out, " "+t.dim.Render("no topics"))
 	}
@@ -212,6 +234,9 @@ func (m *model) topics(t theme, width, height int) []string {
 		rate := cell{cli.Count(int64(tr.Rate)), t.plain}
 		if tr.Rate == 0 {
 			rate.style = t.dim
+		}
+		if tr.Unread == tr.Partitions {
+			rate.text = "-"
 		}
 		rows = append(rows, []cell{{cli.Printable(tr.Name), t.plain}, rate, {t.spark(tr.Series, 20), t.accent}, {count(tr.Partitions), t.plain}, {cli.Count(tr.Records), t.plain}})
 	}
@@ -224,6 +249,9 @@ func (m *model) newestEvents(t theme, width, height int) []string {
 	note := ""
 	if s.PerMinute > 0 {
 		note = fmt.Sprintf("%s in the last minute", count(s.PerMinute))
+	}
+	if w := m.behind(t); w != "" {
+		note = w
 	}
 	out := []string{t.section("NEWEST EVENTS", note, width)}
 	if len(s.Events) == 0 {
@@ -239,6 +267,16 @@ func (m *model) newestEvents(t theme, width, height int) []string {
 		out = append(out, cut(fmt.Sprintf(" %s %s  %s", right(cli.Count(e.Offset), 9), t.dim.Render(right(age, 6)), m.painted(t, e)), width))
 	}
 	return out
+}
+
+// behind says that the cluster has committed entries that do not come; "" when all is well.
+func (m *model) behind(t theme) string {
+	s := m.snap
+	since := s.At.Sub(s.BehindSince)
+	if s.Behind == 0 || since < staleHealthy {
+		return ""
+	}
+	return t.warn.Render(fmt.Sprintf("%s %s more have not come for %s", t.glyphs.warn, cli.Count(s.Behind), cli.Age(since)))
 }
 
 // painted is what an event says, in the colour of how grave it is.
