@@ -195,7 +195,8 @@ func (c *conn) room() error {
 }
 
 // newBuffer takes a buffer with room for n bytes from the budget, waiting for it at most for FrameTimeout, and moves data into it.
-// Buffers of the common size have a budget of their own, so that frames that are large or slow do not stop all others.
+// Buffers of the common size have a budget of their own, so that frames that are large or slow do not stop all others. When there is not
+// room for both, the old buffer's share goes to the new one, or a frame of more than half of the budget would wait for itself.
 func (c *conn) newBuffer(n int, data []byte) error {
 	if class := bufferClassOf(n); class >= 0 {
 		n = smallestBuffer << class
@@ -205,11 +206,18 @@ func (c *conn) newBuffer(n int, data []byte) error {
 		budget = c.s.chunkBudget
 	}
 	if !budget.try(int64(n)) {
+		var own int64
+		if c.buf != nil && c.buf.taken == budget {
+			own = min(c.buf.cost, int64(n))
+		}
 		ctx, cancel := context.WithTimeout(c.ctx, c.s.limits.FrameTimeout)
-		err := budget.take(ctx, int64(n))
+		err := budget.take(ctx, int64(n)-own)
 		cancel()
 		if err != nil {
 			return errNoMemory
+		}
+		if own > 0 {
+			c.buf.cost -= own
 		}
 	}
 	b := getBuffer(n)

@@ -382,6 +382,24 @@ func TestFrameMemoryIsBounded(t *testing.T) {
 	wg.Wait()
 }
 
+// A frame of nearly the whole budget is read: its buffer grows by what is missing, and does not wait for the one that it replaces.
+func TestFramesOfMoreThanHalfTheBudget(t *testing.T) {
+	s := newStack(t, Limits{InFlightBytes: 8 << 20, FrameTimeout: 20 * time.Second})
+	for _, size := range []int{3 << 20, 4<<20 + 1, 6 << 20, 7<<20 + 12345, 8<<20 - 100} {
+		c := s.dial(t)
+		frame := binary.BigEndian.AppendUint32(nil, uint32(size))
+		frame = append(frame, make([]byte, size)...)
+		binary.BigEndian.PutUint16(frame[6:], 9) // a Produce of version 9 that ends in rubbish: it is closed once it has been read
+		c.send(frame)
+		c.closed(10 * time.Second)
+		for end := time.Now().Add(5 * time.Second); s.Stats().FrameBytes > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d bytes are held after a frame of %d", s.Stats().FrameBytes, size)
+			}
+		}
+	}
+}
+
 // Shutdown answers what was accepted and ends long polls at once.
 func TestShutdownAnswersWhatWasAccepted(t *testing.T) {
 	s := newStack(t, Limits{})
