@@ -7,6 +7,7 @@ import (
 	"net"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -151,7 +152,7 @@ func (c *Client) Reach(ctx context.Context) error {
 	var causes []string
 	for range c.Target.Bootstrap {
 		r := <-results
-		if r.err == nil {
+		if r.err == nil || errors.Is(r.err, syscall.ECONNRESET) { // somebody is there and hangs up: what is asked next tells more
 			return nil
 		}
 		if errors.Is(r.err, context.Canceled) {
