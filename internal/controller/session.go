@@ -15,7 +15,7 @@ const (
 	// HeartbeatEvery is how often a broker tells the controller that it is alive.
 	HeartbeatEvery = 500 * time.Millisecond
 	// TickEvery is how often the controller looks at its sessions.
-	TickEvery = 100 * time.Millisecond
+	TickEvery = 50 * time.Millisecond
 
 	lateBy        = 500 * time.Millisecond // a heartbeat that is later than this is not in time
 	silence       = 3 * time.Second        // of a broker before it is fenced
