@@ -40,6 +40,7 @@ const (
 	PeerRefused     = "refused"     // nobody listens there
 	PeerUnreachable = "unreachable" // no connection, for another reason
 	PeerEmpty       = "empty"       // a process with its id runs on an empty directory and waits to be taken in
+	PeerBanned      = "banned"      // its disk was put back to an older state, or a copy of it has run: the metadata log hears it no more
 )
 
 // Peer is how things are between the node and another one.

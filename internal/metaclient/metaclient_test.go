@@ -233,6 +233,17 @@ func TestJudge(t *testing.T) {
 			f.partitions[2].leader = 1
 			f.nodes[1].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Peers: []chronikapi.Peer{{NodeID: 3, State: chronikapi.PeerEmpty}}}
 		}, Degraded, 0, "node 3 runs on an empty directory, as node 1 sees it"},
+		{"a node is refused as its disk is an older one", func(f *facts) {
+			f.partitions = nil
+			f.nodes[3].State = NodeFenced
+			for _, id := range []int32{1, 2} {
+				f.nodes[id].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Peers: []chronikapi.Peer{{NodeID: 3, State: chronikapi.PeerBanned}}}
+			}
+		}, Degraded, 0, "node 3 is refused by nodes 1, 2 for good"},
+		{"a node that serves, and whose vote does not count as a copy of its disk has run", func(f *facts) {
+			f.partitions = nil
+			f.nodes[1].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Peers: []chronikapi.Peer{{NodeID: 3, State: chronikapi.PeerBanned}}}
+		}, Degraded, 0, "node 3 is refused by node 1 for good"},
 		{"settings may not be read", func(f *facts) { f.minISR = nil }, Healthy, 1, ""},
 		{"fewer replicas than min ISR accept writes", func(f *facts) {
 			f.quorum, f.voterEnds = nil, nil

@@ -287,6 +287,11 @@ func (o *owner) publish() {
 	if c.fault >= 0 {
 		st.Fault = &Fault{From: c.fault}
 	}
+	for i := range c.peers {
+		if p := &c.peers[i]; p.Boot == bannedBoot {
+			st.Banned = append(st.Banned, p.Member)
+		}
+	}
 	if c.lead != nil && c.lead.phase >= RoleOpening {
 		now := time.Now().UnixMilli()
 		for _, p := range c.lead.progress {

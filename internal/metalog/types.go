@@ -191,8 +191,10 @@ type Status struct {
 	Snapshot int64 // the newest image file holds the entries below
 	Fault    *Fault
 	// Contested: a member follows another leader of this node's term. Only a new term gets it back.
-	Contested   bool
-	Voters      VoterSet
+	Contested bool
+	Voters    VoterSet
+	// Banned are the members whose disk was put back to an older state: nothing of them is heard here any more; see Core.Handshake.
+	Banned      []Member
 	LastHash    Hash // of the entry at End-1
 	Followers   []FollowerStatus
 	ProposalsIn int64 // proposals accepted since the start
