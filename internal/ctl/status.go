@@ -230,6 +230,9 @@ func countLine(s *metaclient.Status) string {
 	if c.UnderMinISR > 0 {
 		parts = append(parts, fmt.Sprintf("%d under min ISR", c.UnderMinISR))
 	}
+	if c.Damaged > 0 {
+		parts = append(parts, fmt.Sprintf("%d damaged", c.Damaged))
+	}
 	if c.AtMinISR > 0 {
 		parts = append(parts, fmt.Sprintf("%d at min ISR", c.AtMinISR))
 	}

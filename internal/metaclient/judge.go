@@ -27,13 +27,23 @@ func judge(f *facts) *Status {
 			s.Controller = f.quorum.Leader
 		}
 	}
-	var offline, under, underMin []partitionName
+	var offline, under, underMin, damaged, repairing []partitionName
+	broken := f.damaged()
 	cause := map[int32]bool{} // the nodes without which partitions are offline
 	tolerates := -1
 	for i := range f.partitions {
 		p := f.judgePartition(&f.partitions[i])
-		s.Partitions = append(s.Partitions, p)
 		name := partitionName{fmt.Sprintf("%s-%d", p.Topic, p.Partition), p.Internal}
+		if p.Damaged = broken[name.name]; p.Damaged == nil {
+			p.Damaged = []int32{}
+		}
+		s.Partitions = append(s.Partitions, p)
+		switch {
+		case slices.Contains(p.Damaged, p.Leader):
+			damaged = append(damaged, name)
+		case len(p.Damaged) > 0:
+			repairing = append(repairing, name)
+		}
 		s.Counts.Replicas += len(p.Replicas)
 		for _, id := range p.Replicas {
 			f.node(id).Replicas++
@@ -73,6 +83,9 @@ func judge(f *facts) *Status {
 	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written", "chronikctl partition status --offline")
 	s.nameCause(f, len(offline) > 0, cause)
 	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused", "chronikctl partition status --under-min-isr")
+	s.Counts.Damaged = len(damaged) + len(repairing)
+	addPartitionFinding(s, Unavailable, damaged, "damaged data on its leader", "what is damaged cannot be read", "chronikctl partition verify says where; then docs/operations.md, Damage")
+	addPartitionFinding(s, Degraded, repairing, "a damaged replica", "all are served", "it begins anew from its leader by itself; chronikctl partition status shows which")
 	addPartitionFinding(s, Degraded, without(under, offline, underMin), "a replica that is not in sync", "all are served", s.catchUp(f))
 	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
 		s.Nodes = append(s.Nodes, *f.nodes[id])
@@ -83,6 +96,20 @@ func judge(f *facts) *Status {
 		s.State = s.Findings[0].Severity
 	}
 	return s
+}
+
+// damaged are the nodes that have found their own replica of a partition damaged, by topic-partition.
+func (f *facts) damaged() map[string][]int32 {
+	by := map[string][]int32{}
+	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
+		if info := f.nodes[id].info; info != nil {
+			for _, d := range info.Damaged {
+				name := fmt.Sprintf("%s-%d", d.Topic, d.Partition)
+				by[name] = append(by[name], id)
+			}
+		}
+	}
+	return by
 }
 
 // judgePartition says how a partition is: only replicas in sync whose node answers count.

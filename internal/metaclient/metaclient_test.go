@@ -244,6 +244,12 @@ func TestJudge(t *testing.T) {
 			f.partitions = nil
 			f.nodes[1].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Peers: []chronikapi.Peer{{NodeID: 3, State: chronikapi.PeerBanned}}}
 		}, Degraded, 0, "node 3 is refused by node 1 for good"},
+		{"a leader has found damage", func(f *facts) {
+			f.nodes[1].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Damaged: []chronikapi.DamagedReplica{{Topic: "orders", Partition: 0, Error: "flipped"}}}
+		}, Unavailable, 1, "1 partition has damaged data on its leader, what is damaged cannot be read: orders-0"},
+		{"a follower has found damage", func(f *facts) {
+			f.nodes[2].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Damaged: []chronikapi.DamagedReplica{{Topic: "orders", Partition: 0, Error: "flipped"}}}
+		}, Degraded, 1, "1 partition has a damaged replica, all are served: orders-0"},
 		{"settings may not be read", func(f *facts) { f.minISR = nil }, Healthy, 1, ""},
 		{"fewer replicas than min ISR accept writes", func(f *facts) {
 			f.quorum, f.voterEnds = nil, nil
