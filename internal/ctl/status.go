@@ -197,7 +197,7 @@ func writeFindings(b *strings.Builder, st cli.Style, findings []metaclient.Findi
 	for _, f := range findings {
 		fmt.Fprintf(b, "  %s\n", st.Mark(stateLevels[f.Severity], cli.Printable(f.Text)))
 		if f.Next != "" {
-			fmt.Fprintf(b, "      %s %s\n", st.Dim("next:"), f.Next)
+			fmt.Fprintf(b, "      %s %s\n", st.Dim("next:"), strings.ReplaceAll(f.Next, "\n", "\n            "))
 		}
 	}
 }

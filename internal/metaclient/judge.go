@@ -82,7 +82,7 @@ func judge(f *facts) *Status {
 	s.Tolerates = tolerates
 	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written", "chronikctl partition status --offline")
 	s.nameCause(f, len(offline) > 0, cause)
-	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused", "chronikctl partition status --under-min-isr")
+	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused", f.nextUnderMin(s.Partitions))
 	s.Counts.Damaged = len(damaged) + len(repairing)
 	addPartitionFinding(s, Unavailable, damaged, "damaged data on its leader", "what is damaged cannot be read", "chronikctl partition verify says where; then docs/operations.md, Damage")
 	addPartitionFinding(s, Degraded, repairing, "a damaged replica", "all are served", "it begins anew from its leader by itself; chronikctl partition status shows which")
@@ -94,6 +94,9 @@ func judge(f *facts) *Status {
 	s.State = Healthy
 	if len(s.Findings) > 0 {
 		s.State = s.Findings[0].Severity
+	}
+	if s.State != Unavailable {
+		s.noteSpare(f)
 	}
 	return s
 }
@@ -365,7 +368,6 @@ func addPartitionFinding(s *Status, severity State, names []partitionName, what,
 	if len(names) == 0 {
 		return
 	}
-	const shown = 3
 	sorted := slices.Clone(names)
 	slices.SortStableFunc(sorted, func(a, b partitionName) int {
 		switch {
@@ -376,19 +378,15 @@ func addPartitionFinding(s *Status, severity State, names []partitionName, what,
 		}
 		return 1
 	})
-	var some []string
-	for _, n := range sorted[:min(len(sorted), shown)] {
-		some = append(some, n.name)
-	}
-	list := strings.Join(some, ", ")
-	if more := len(names) - shown; more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
+	named := make([]string, len(sorted))
+	for i, n := range sorted {
+		named[i] = n.name
 	}
 	noun := "partitions have"
 	if len(names) == 1 {
 		noun = "partition has"
 	}
-	s.add(severity, fmt.Sprintf("%d %s %s, %s: %s", len(names), noun, what, effect, list), next)
+	s.add(severity, fmt.Sprintf("%d %s %s, %s: %s", len(names), noun, what, effect, some(named)), next)
 }
 
 func without(names []partitionName, others ...[]partitionName) []partitionName {

@@ -134,7 +134,7 @@ type Counts struct {
 	Damaged         int `json:"damaged"` // partitions of which a replica is damaged
 }
 
-// Finding is one reason for the verdict and what to do about it.
+// Finding is one reason for the verdict and what to do about it. One of severity Healthy says why there is nothing to spare.
 type Finding struct {
 	Severity State  `json:"severity"`
 	Text     string `json:"text"`
