@@ -2,6 +2,8 @@ package ctl
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -40,8 +42,22 @@ func TestVerifyElsewhere(t *testing.T) {
 	if doc := wantDocument(t, r, "ReplicaVerification"); r.code != cli.ExitPartial {
 		t.Errorf("exit code %d: %v", r.code, doc)
 	}
-	if r := sh.run(t, "partition", "verify", "--dir", t.TempDir()); r.code != cli.ExitNo || !strings.Contains(r.err, "not the data directory of a node") {
-		t.Errorf("%+v", r)
+}
+
+// A directory of which nothing can be said is no answer "no".
+func TestNoDataDirectory(t *testing.T) {
+	_, sh := newShell(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{dir: "not the data directory of a node", file: "is no directory", filepath.Join(dir, "nothing"): "does not exist"} {
+		for _, command := range [][]string{{"partition", "verify"}, {"metadata", "verify"}, {"metadata", "dump"}} {
+			if r := sh.run(t, append(command, "--dir", path)...); r.code != cli.ExitFailed || !strings.Contains(r.err, want) {
+				t.Errorf("%v of %s: %+v", command, want, r)
+			}
+		}
 	}
 }
 

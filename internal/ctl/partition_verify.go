@@ -65,11 +65,7 @@ func verifyReplicas(ctx context.Context, app *cli.App, dirs, topics []string) (*
 		return nil, &cli.Error{Code: cli.ExitFailed, What: "read " + locked.Dir, Err: fmt.Errorf("its node runs, as process %d", locked.PID),
 			Next: "stop the node, or ask it: the same command without --dir"}
 	}
-	var known *cli.Error
-	if err != nil && !errors.As(err, &known) {
-		return nil, &cli.Error{Code: cli.ExitNo, What: "a directory cannot be read", Err: err}
-	}
-	return r, err
+	return r, unreadable("a directory cannot be read", err)
 }
 
 var verdictLevels = map[metaclient.Verdict]cli.Level{metaclient.Equal: cli.LevelGood, metaclient.Unchecked: cli.LevelWarn,

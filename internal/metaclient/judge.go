@@ -80,7 +80,7 @@ func judge(f *facts) *Status {
 	s.judgeHashes(f)
 	s.judgeQuorum(f, &tolerates)
 	s.Tolerates = tolerates
-	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written", "chronikctl partition status --offline")
+	addPartitionFinding(s, Unavailable, offline, "no live leader", "neither read nor written", "chronikctl partition status --offline")
 	s.nameCause(f, len(offline) > 0, cause)
 	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused", f.nextUnderMin(s.Partitions))
 	s.Counts.Damaged = len(damaged) + len(repairing)
