@@ -249,6 +249,9 @@ func (r *Replay) judgeReport(report *metadir.Report) {
 	for _, d := range report.Damage {
 		r.problem("damaged: %s", d)
 	}
+	for _, d := range report.Repaired {
+		r.note("was damaged, and is repaired from the other nodes: %s", d)
+	}
 	if report.FaultFrom >= 0 {
 		r.problem("entries from %d on may have been lost on this disk; the node repairs them from others when it starts", report.FaultFrom)
 	}
