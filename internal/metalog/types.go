@@ -19,6 +19,8 @@ var (
 	ErrClosed = errors.New("metadata log is closed")
 	// ErrHalted: the log found an invariant broken, its files damaged or an entry it cannot apply; the process must stop.
 	ErrHalted = errors.New("metadata log halted")
+	// ErrDamaged: what is on this member's disk cannot be what was written, and cannot be repaired from others. Open returns it.
+	ErrDamaged = errors.New("metadata log damaged")
 	// ErrOffsetOutOfRange: the offset is below the log's start or above its commit.
 	ErrOffsetOutOfRange = errors.New("metadata offset out of range")
 	// ErrVotersChange: the change of voters breaks a rule (one member at a time, the one before committed, never the controller itself).
