@@ -271,7 +271,7 @@ func (r *consuming) poll(ctx context.Context, commit func([]*kgo.Record) error) 
 			return err
 		}
 		if !r.app.OutTTY {
-			r.progress.Set("%s records", cli.Count(r.printed))
+			r.progress.Set("%s", counted(r.printed, "record"))
 		}
 	}
 }

@@ -418,3 +418,30 @@ func TestConsumeEndsAtDamage(t *testing.T) {
 		}
 	}
 }
+
+func TestWordsForRefusals(t *testing.T) {
+	cl, sh := newShell(t, kfake.SeedTopics(1, "orders"))
+	for _, command := range [][]string{{"topic", "create", ""}, {"topic", "delete", "", "--yes"}, {"topic", "describe", ""}, {"consume", ""}} {
+		if r := sh.run(t, command...); r.code != cli.ExitUsage || !strings.Contains(r.err, "a topic's name must not be empty") {
+			t.Errorf("%q: %+v", command, r)
+		}
+	}
+	sh.in = "one\n"
+	if r := sh.run(t, "produce", "orders"); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := sh.run(t, "topic", "delete", "orders", "--dry-run"); r.code != 0 || !strings.HasSuffix(strings.Split(r.err, "\n")[0], ", 1 record") {
+		t.Errorf("%+v", r)
+	}
+	cl.ControlKey(int16(kmsg.DeleteTopics), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		resp := kreq.ResponseKind().(*kmsg.DeleteTopicsResponse)
+		rt := kmsg.NewDeleteTopicsResponseTopic()
+		name, why := "orders", "Internal topic orders cannot be deleted."
+		rt.Topic, rt.ErrorCode, rt.ErrorMessage = &name, kerr.InvalidRequest.Code, &why
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	if r := sh.run(t, "topic", "delete", "orders", "--yes"); r.code != cli.ExitFailed || !strings.Contains(r.out, "INVALID_REQUEST: Internal topic orders cannot be deleted.") {
+		t.Errorf("%+v", r)
+	}
+}
