@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chronik-io/chronik/internal/cli"
 	"github.com/chronik-io/chronik/internal/node"
 	"github.com/chronik-io/chronik/internal/version"
 )
@@ -48,7 +49,7 @@ func run(args []string) int {
 	}
 	root.SetArgs(args)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{cli.FlagError(err)} })
 	root.AddCommand(startCommand(), formatCommand(), configCommand(), versionCommand())
 	err := root.Execute()
 	if err == nil {

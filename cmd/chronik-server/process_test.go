@@ -415,6 +415,8 @@ func TestDamagedLogStopsTheStart(t *testing.T) {
 		t.Fatal("the server started on a damaged log")
 	} else if !strings.Contains(s.Log(), "corrupt") {
 		t.Errorf("the log does not say that data is corrupt:\n%s", s.Log())
+	} else if !strings.Contains(s.Log(), "restore all of it from a backup") {
+		t.Errorf("the log does not say what to do:\n%s", s.Log())
 	}
 }
 

@@ -104,7 +104,7 @@ func (o *Options) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.TopicConfig, "topic-config", nil, "setting of a created topic, `key=value`")
 
 	f.DurationVar(&o.Duration, "duration", 30*time.Second, "measure for this long")
-	f.DurationVar(&o.Warmup, "warmup", -1, "discard what starts in this time before; -1 for a tenth of --duration, at most 3s, and for none with --messages")
+	f.DurationVar(&o.Warmup, "warmup", -1, "discard what starts in this time before (default a tenth of --duration, at most 3s; none with --messages)")
 	f.Int64Var(&o.Messages, "messages", 0, "stop after this many records; in mode consume: how many to read (written first into the run's own topic)")
 	f.DurationVar(&o.Interval, "interval", time.Second, "length of a row of the interval table")
 	f.IntVar(&o.Concurrency, "concurrency", 128, "closed loop: this many records (or requests) outstanding")
@@ -118,12 +118,15 @@ func (o *Options) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.Idempotence, "idempotence", true, "idempotent producer (with --acks all)")
 	f.IntVar(&o.InFlight, "max-in-flight", 5, "produce requests in flight per broker without idempotence")
 	f.StringVar(&o.Compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
-	f.DurationVar(&o.Linger, "linger", -1, "wait for fuller batches; -1 for 0, with --async 10ms")
+	f.DurationVar(&o.Linger, "linger", -1, "wait for fuller batches (default 0s, with --async 10ms)")
 	f.Var(&o.batch, "batch-bytes", "largest batch; without it, as large as a record needs at least")
 	f.BoolVar(&o.Keyed, "keyed", false, "records have keys, which choose the partition")
 	f.IntVar(&o.Keys, "keys", 10_000, "how many different keys")
 	f.StringVar(&o.Payload, "payload", payloadRandom, "filler: random (does not compress) or json (does)")
 	f.BoolVar(&o.Verify, "verify", false, "read everything back: lost, duplicated, reordered or corrupt records make exit code 1")
+	for _, name := range []string{"warmup", "linger"} {
+		f.Lookup(name).DefValue = "0s" // the help says what it is: the value stands for "not given"
+	}
 	f.StringSliceVar(&o.Ops, "ops", []string{opCreate, opVisible, opMetadata, opAlter, opCommit, opDelete}, "mode metadata: what each round does")
 }
 

@@ -18,6 +18,9 @@ func NewNodeInfoRequest() *NodeInfoRequest { return &NodeInfoRequest{HashAt: Non
 // Key is NodeInfo.
 func (*NodeInfoRequest) Key() int16 { return NodeInfo }
 
+// MaxVersion is 1, which brings Damaged.
+func (*NodeInfoRequest) MaxVersion() int16 { return 1 }
+
 // ResponseKind is an empty response.
 func (r *NodeInfoRequest) ResponseKind() kmsg.Response {
 	return &NodeInfoResponse{versioned: r.versioned}
@@ -40,6 +43,7 @@ const (
 	PeerRefused     = "refused"     // nobody listens there
 	PeerUnreachable = "unreachable" // no connection, for another reason
 	PeerEmpty       = "empty"       // a process with its id runs on an empty directory and waits to be taken in
+	PeerBanned      = "banned"      // its disk was put back to an older state, or a copy of it has run: the metadata log hears it no more
 )
 
 // Peer is how things are between the node and another one.
@@ -59,6 +63,16 @@ func (p *Peer) fields(w *wire) {
 	w.i64(&p.HeardMsAgo)
 	w.string(&p.Error)
 }
+
+// DamagedReplica is a replica of the node's whose data, as it has found, cannot be read as a whole.
+type DamagedReplica struct {
+	Topic     string
+	Partition int32
+	Error     string
+}
+
+// MaxDamaged bounds NodeInfoResponse.Damaged.
+const MaxDamaged = 1000
 
 // NodeInfoResponse says how a node is. Offsets are those of the metadata log.
 type NodeInfoResponse struct {
@@ -101,7 +115,11 @@ type NodeInfoResponse struct {
 	Leaders  int32 // partitions that the node leads
 	Replicas int32 // replicas that it holds
 	Peers    []Peer
+	Damaged  []DamagedReplica // since version 1, at most MaxDamaged
 }
+
+// MaxVersion is 1, which brings Damaged.
+func (*NodeInfoResponse) MaxVersion() int16 { return 1 }
 
 // Key is NodeInfo.
 func (*NodeInfoResponse) Key() int16 { return NodeInfo }
@@ -142,6 +160,13 @@ func (r *NodeInfoResponse) fields(w *wire) {
 	w.i32(&r.Leaders)
 	w.i32(&r.Replicas)
 	list(w, &r.Peers, func(w *wire, p *Peer) { p.fields(w) })
+	if w.version >= 1 {
+		list(w, &r.Damaged, func(w *wire, d *DamagedReplica) {
+			w.string(&d.Topic)
+			w.i32(&d.Partition)
+			w.string(&d.Error)
+		})
+	}
 }
 
 // AppendTo writes the response.

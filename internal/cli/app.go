@@ -156,7 +156,7 @@ func versionCommand(app *App) *cobra.Command {
 
 // flagError adds the nearest flag to cobra's complaint.
 func flagError(c *cobra.Command, err error) error {
-	e := &Error{Code: ExitUsage, What: err.Error(), Next: c.CommandPath() + " --help"}
+	e := &Error{Code: ExitUsage, What: FlagError(err).Error(), Next: c.CommandPath() + " --help"}
 	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
 		if s := Nearest(name, flagNames(c)); s != "" {
 			e.What += fmt.Sprintf(" (did you mean --%s?)", s)

@@ -324,3 +324,29 @@ func TestKafkaSpellingsOfBootstrap(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with a flag's value is said in words, not in those of the parser.
+func TestFlagErrors(t *testing.T) {
+	root := &cobra.Command{Use: "tool", RunE: func(*cobra.Command, []string) error { return nil }, SilenceErrors: true, SilenceUsage: true}
+	root.Flags().Int32P("number", "n", 0, "")
+	root.Flags().Int32Slice("numbers", nil, "")
+	root.Flags().Float64("rate", 0, "")
+	root.Flags().Duration("wait", 0, "")
+	root.Flags().Bool("on", false, "")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return FlagError(err) })
+	for args, want := range map[string]string{
+		"-n x":                   `-n, --number: "x" is no whole number`,
+		"-n 99999999999":         `-n, --number: "99999999999" is out of range`,
+		"--numbers 1,x":          `--numbers: "1,x" is no whole number`,
+		"--rate x":               `--rate: "x" is no number`,
+		"--wait 5":               `--wait: "5" is no duration: a number with its unit, such as 500ms, 10s or 2m`,
+		"--on=x":                 `--on: "x" is neither true nor false`,
+		"--nothing":              "unknown flag: --nothing",
+		"--number 1 --wait 500x": `--wait: "500x" is no duration: a number with its unit, such as 500ms, 10s or 2m`,
+	} {
+		root.SetArgs(strings.Fields(args))
+		if err := root.Execute(); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", args, err, want)
+		}
+	}
+}

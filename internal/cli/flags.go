@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,4 +44,34 @@ func normalizeFlag(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		name = "bootstrap"
 	}
 	return pflag.NormalizedName(name)
+}
+
+// FlagError says of a flag's value what it has to be, in place of what the parser of the type says. Other errors stay as they are.
+func FlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	f := invalid.GetFlag()
+	name := "--" + f.Name
+	if f.Shorthand != "" && f.Shorthand != f.Name {
+		name = "-" + f.Shorthand + ", " + name
+	}
+	what := ""
+	var number *strconv.NumError
+	switch kind := strings.TrimSuffix(f.Value.Type(), "Slice"); {
+	case errors.As(err, &number) && errors.Is(number.Err, strconv.ErrRange):
+		what = "is out of range"
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		what = "is no whole number"
+	case strings.HasPrefix(kind, "float"):
+		what = "is no number"
+	case kind == "bool":
+		what = "is neither true nor false"
+	case kind == "duration":
+		what = "is no duration: a number with its unit, such as 500ms, 10s or 2m"
+	default:
+		return err
+	}
+	return fmt.Errorf("%s: %q %s", name, invalid.GetValue(), what)
 }

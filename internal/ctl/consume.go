@@ -113,7 +113,7 @@ func runConsume(ctx context.Context, app *cli.App, o *consumeOptions, topics []s
 	if _, err := c.RequireTopics(tctx, topics...); err != nil {
 		return err
 	}
-	run := &consuming{app: app, o: o, printer: printer, progress: app.NewProgress()}
+	run := &consuming{app: app, o: o, printer: printer, progress: app.NewProgress(), cluster: c, unreadable: map[partitionID]time.Time{}, next: map[partitionID]int64{}}
 	if o.group != "" {
 		err = run.asGroup(ctx, c, topics)
 	} else {
@@ -140,6 +140,11 @@ type consuming struct {
 	kafka    *kgo.Client
 	open     map[string]map[int32]int64 // end offsets still to be reached
 	bounded  bool
+	lastErr  string // told last of a fetch, not to be repeated
+
+	cluster    *metaclient.Client
+	unreadable map[partitionID]time.Time // since when a partition's leader answers with a storage error
+	next       map[partitionID]int64     // the offset after the last record that came
 }
 
 func (r *consuming) full() bool { return r.o.limit > 0 && r.printed >= r.o.limit }
@@ -214,7 +219,7 @@ func (r *consuming) asGroup(ctx context.Context, c *metaclient.Client, topics []
 		return cli.Usagef("with --group, -o is start or end: where the group begins when it has no offset")
 	}
 	kc, err := c.With(kgo.ConsumerGroup(r.o.group), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(reset),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.FetchMaxWait(500*time.Millisecond))
+		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.FetchMaxWait(500*time.Millisecond), kgo.KeepRetryableFetchErrors())
 	if err != nil {
 		return err
 	}
@@ -234,21 +239,9 @@ func (r *consuming) asGroup(ctx context.Context, c *metaclient.Client, topics []
 
 // poll prints until done; commit, where there is one, gets what was printed.
 func (r *consuming) poll(ctx context.Context, commit func([]*kgo.Record) error) error {
-	var lastErr string
 	for {
 		fetches := r.kafka.PollRecords(ctx, 10_000)
-		for _, fe := range fetches.Errors() {
-			if ctx.Err() != nil {
-				break
-			}
-			if fatalFetch(fe.Err) {
-				return metaclient.Explain(fmt.Sprintf("read %s-%d", fe.Topic, fe.Partition), fe.Err)
-			}
-			if s := metaclient.Cause(fe.Err); s != lastErr {
-				lastErr = s
-				r.app.Hintf("reading %s-%d: %s; trying on", fe.Topic, fe.Partition, s)
-			}
-		}
+		fatal := r.fetchErrors(ctx, fetches.Errors())
 		var printed []*kgo.Record
 		for it := fetches.RecordIter(); !it.Done() && !r.full(); {
 			rec := it.Next()
@@ -271,17 +264,42 @@ func (r *consuming) poll(ctx context.Context, commit func([]*kgo.Record) error) 
 		if r.full() || r.done() {
 			return nil
 		}
+		if fatal != nil { // after what came with it
+			return fatal
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if !r.app.OutTTY {
-			r.progress.Set("%s records", cli.Count(r.printed))
+			r.progress.Set("%s", counted(r.printed, "record"))
 		}
 	}
 }
 
+// fetchErrors returns an error that ends the run, and tells of those that may pass.
+func (r *consuming) fetchErrors(ctx context.Context, errs []kgo.FetchError) error {
+	for _, fe := range errs {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(fe.Err, kerr.KafkaStorageError) && r.stays(ctx, fe.Topic, fe.Partition):
+			return r.storageError(fe)
+		case fatalFetch(fe.Err):
+			return metaclient.Explain(fmt.Sprintf("read %s-%d", fe.Topic, fe.Partition), fe.Err)
+		}
+		if s := metaclient.Cause(fe.Err); s != r.lastErr {
+			r.lastErr = s
+			r.app.Hintf("reading %s-%d: %s; trying on", fe.Topic, fe.Partition, s)
+		}
+	}
+	return nil
+}
+
 // take prints a record unless it is beyond its partition's end or a control record, and notes when the end is reached.
 func (r *consuming) take(rec *kgo.Record) (printed bool, err error) {
+	id := partitionID{rec.Topic, rec.Partition}
+	r.next[id] = rec.Offset + 1
+	delete(r.unreadable, id)
 	end, bounded := r.open[rec.Topic][rec.Partition]
 	if r.bounded && !bounded {
 		return false, nil

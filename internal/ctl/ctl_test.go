@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -380,6 +381,67 @@ func TestHelpListsWhatIsThere(t *testing.T) {
 	golden(t, "help-topic", sh.run(t, "topic", "--help").out)
 	golden(t, "help-partition", sh.run(t, "partition", "--help").out)
 	if r := sh.run(t, "tpoic"); r.code != cli.ExitUsage || !strings.Contains(r.err, "next: chronikctl topic") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Damage does not pass by itself where nobody else can lead: what could be read is printed, and then the run ends and says so.
+func TestConsumeEndsAtDamage(t *testing.T) {
+	for _, mode := range [][]string{nil, {"-g", "readers"}} {
+		cl, sh := newShell(t, kfake.SeedTopics(1, "orders"))
+		sh.in = "one\n"
+		if r := sh.run(t, "produce", "orders"); r.code != cli.ExitOK {
+			t.Fatalf("%+v", r)
+		}
+		cl.ControlKey(int16(kmsg.Fetch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+			cl.KeepControl()
+			req := kreq.(*kmsg.FetchRequest)
+			if len(req.Topics) == 0 || req.Topics[0].Partitions[0].FetchOffset == 0 {
+				return nil, nil, false // this part can be read
+			}
+			resp := req.ResponseKind().(*kmsg.FetchResponse)
+			rt := kmsg.NewFetchResponseTopic()
+			rt.Topic, rt.TopicID = req.Topics[0].Topic, req.Topics[0].TopicID
+			rp := kmsg.NewFetchResponseTopicPartition()
+			rp.ErrorCode = kerr.KafkaStorageError.Code
+			rt.Partitions = append(rt.Partitions, rp)
+			resp.Topics = append(resp.Topics, rt)
+			return resp, nil, true
+		})
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		sh.ctx = ctx
+		r := sh.run(t, append([]string{"consume", "orders"}, mode...)...)
+		if r.code != cli.ExitFailed || r.out != "one\n" || !strings.Contains(r.err, "read orders-0 from offset 1 on: KAFKA_STORAGE_ERROR") ||
+			!strings.Contains(r.err, "next: chronikctl partition verify orders") {
+			t.Errorf("%v: %+v", mode, r)
+		}
+	}
+}
+
+func TestWordsForRefusals(t *testing.T) {
+	cl, sh := newShell(t, kfake.SeedTopics(1, "orders"))
+	for _, command := range [][]string{{"topic", "create", ""}, {"topic", "delete", "", "--yes"}, {"topic", "describe", ""}, {"consume", ""}} {
+		if r := sh.run(t, command...); r.code != cli.ExitUsage || !strings.Contains(r.err, "a topic's name must not be empty") {
+			t.Errorf("%q: %+v", command, r)
+		}
+	}
+	sh.in = "one\n"
+	if r := sh.run(t, "produce", "orders"); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := sh.run(t, "topic", "delete", "orders", "--dry-run"); r.code != 0 || !strings.HasSuffix(strings.Split(r.err, "\n")[0], ", 1 record") {
+		t.Errorf("%+v", r)
+	}
+	cl.ControlKey(int16(kmsg.DeleteTopics), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		resp := kreq.ResponseKind().(*kmsg.DeleteTopicsResponse)
+		rt := kmsg.NewDeleteTopicsResponseTopic()
+		name, why := "orders", "Internal topic orders cannot be deleted."
+		rt.Topic, rt.ErrorCode, rt.ErrorMessage = &name, kerr.InvalidRequest.Code, &why
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	if r := sh.run(t, "topic", "delete", "orders", "--yes"); r.code != cli.ExitFailed || !strings.Contains(r.out, "INVALID_REQUEST: Internal topic orders cannot be deleted.") {
 		t.Errorf("%+v", r)
 	}
 }

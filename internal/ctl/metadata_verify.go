@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -189,8 +190,19 @@ func readDirectory(dir string, at int64) (*metaclient.Replay, error) {
 		return nil, &cli.Error{Code: cli.ExitFailed, What: "read " + dir, Err: fmt.Errorf("its node runs, as process %d", locked.PID),
 			Next: "stop the node, or ask it: the same command without --dir"}
 	}
-	if err != nil {
-		return nil, &cli.Error{Code: cli.ExitNo, What: "the directory cannot be read", Err: err}
+	return r, unreadable("the directory cannot be read", err)
+}
+
+// unreadable is the exit code of a directory that cannot be read: 10 where what is in it is to blame, 1 where this user or command is.
+func unreadable(what string, err error) error {
+	var known *cli.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, fs.ErrPermission):
+		return &cli.Error{Code: cli.ExitFailed, What: what, Err: err}
 	}
-	return r, nil
+	return &cli.Error{Code: cli.ExitNo, What: what, Err: err}
 }

@@ -15,7 +15,7 @@ import (
 
 // partitionFilter chooses partitions: those to which one of the flags set applies; all, if none is set.
 type partitionFilter struct {
-	underReplicated, offline, atMin, underMin bool
+	underReplicated, offline, atMin, underMin, damaged bool
 }
 
 func (f *partitionFilter) register(cmd *cobra.Command) {
@@ -23,11 +23,12 @@ func (f *partitionFilter) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.offline, "offline", false, "no leader: can be neither read nor written")
 	cmd.Flags().BoolVar(&f.atMin, "at-min-isr", false, "as few live replicas in sync as min.insync.replicas allows")
 	cmd.Flags().BoolVar(&f.underMin, "under-min-isr", false, "fewer than that: acks=all is refused")
+	cmd.Flags().BoolVar(&f.damaged, "damaged", false, "a node has found its own replica damaged")
 }
 
 func (f *partitionFilter) takes(p *metaclient.PartitionStatus) bool {
-	none := !f.underReplicated && !f.offline && !f.atMin && !f.underMin
-	return none || f.underReplicated && p.UnderReplicated || f.offline && p.Offline || f.atMin && p.AtMinISR || f.underMin && p.UnderMinISR
+	none := !f.underReplicated && !f.offline && !f.atMin && !f.underMin && !f.damaged
+	return none || f.damaged && len(p.Damaged) > 0 || f.underReplicated && p.UnderReplicated || f.offline && p.Offline || f.atMin && p.AtMinISR || f.underMin && p.UnderMinISR
 }
 
 func partitionListCommand(app *cli.App) *cobra.Command {
@@ -55,7 +56,8 @@ func partitionStatusCommand(app *cli.App) *cobra.Command {
 	var f partitionFilter
 	cmd := &cobra.Command{
 		Use: "status [TOPIC...]", Short: "Which partitions are not as they should be",
-		Long: `Which partitions are not as they should be: without a leader, or with fewer live replicas in sync than replicas.
+		Long: `Which partitions are not as they should be: without a leader, with fewer live replicas in sync than replicas, or with a replica that its
+node has found damaged.
 
 The exit code is 0 when there is none, 10 when there is one; with a flag, one of that kind.`,
 		Example:           "  chronikctl partition status\n  chronikctl partition status --offline --under-min-isr\n  chronikctl partition status orders -o json",
@@ -66,7 +68,7 @@ The exit code is 0 when there is none, 10 when there is one; with a flag, one of
 				return err
 			}
 			bad := slices.DeleteFunc(slices.Clone(some), func(p metaclient.PartitionStatus) bool {
-				return !f.takes(&p) || !p.Offline && !p.UnderReplicated
+				return !f.takes(&p) || !p.Offline && !p.UnderReplicated && len(p.Damaged) == 0
 			})
 			if err := app.Print(&out, partitionStatusView(s, some, bad)); err != nil {
 				return err
@@ -110,8 +112,12 @@ func partitionState(p *metaclient.PartitionStatus) cli.Cell {
 	switch {
 	case p.Offline:
 		return cli.Cell{Text: "offline", Level: cli.LevelBad}
+	case slices.Contains(p.Damaged, p.Leader):
+		return cli.Cell{Text: "damaged", Level: cli.LevelBad}
 	case p.UnderMinISR:
 		return cli.Cell{Text: "under min ISR", Level: cli.LevelBad}
+	case len(p.Damaged) > 0:
+		return cli.Cell{Text: "damaged on " + idList(p.Damaged), Level: cli.LevelWarn}
 	case p.AtMinISR:
 		return cli.Cell{Text: "at min ISR", Level: cli.LevelWarn}
 	case p.UnderReplicated:
@@ -145,6 +151,7 @@ type partitionCounts struct {
 	UnderReplicated int `json:"underReplicated"`
 	UnderMinISR     int `json:"underMinIsr"`
 	AtMinISR        int `json:"atMinIsr"`
+	Damaged         int `json:"damaged"`
 }
 
 func partitionStatusView(s *metaclient.Status, all, bad []metaclient.PartitionStatus) cli.View {
@@ -154,7 +161,7 @@ func partitionStatusView(s *metaclient.Status, all, bad []metaclient.PartitionSt
 		for _, c := range []struct {
 			is bool
 			n  *int
-		}{{p.Offline, &d.Counts.Offline}, {p.UnderReplicated, &d.Counts.UnderReplicated}, {p.UnderMinISR, &d.Counts.UnderMinISR}, {p.AtMinISR, &d.Counts.AtMinISR}} {
+		}{{p.Offline, &d.Counts.Offline}, {p.UnderReplicated, &d.Counts.UnderReplicated}, {p.UnderMinISR, &d.Counts.UnderMinISR}, {p.AtMinISR, &d.Counts.AtMinISR}, {len(p.Damaged) > 0, &d.Counts.Damaged}} {
 			if c.is {
 				*c.n++
 			}
@@ -166,7 +173,11 @@ func partitionStatusView(s *metaclient.Status, all, bad []metaclient.PartitionSt
 	v.Text = func(w io.Writer, st cli.Style) error {
 		var b strings.Builder
 		c := d.Counts
-		b.WriteString(st.Dim(fmt.Sprintf("%s · %d offline · %d under min ISR · %d at min ISR · %d under-replicated", plural(d.Partitions, "partition"), c.Offline, c.UnderMinISR, c.AtMinISR, c.UnderReplicated)) + "\n\n")
+		line := fmt.Sprintf("%s · %d offline · %d under min ISR · %d at min ISR · %d under-replicated", plural(d.Partitions, "partition"), c.Offline, c.UnderMinISR, c.AtMinISR, c.UnderReplicated)
+		if c.Damaged > 0 {
+			line += fmt.Sprintf(" · %d damaged", c.Damaged)
+		}
+		b.WriteString(st.Dim(line) + "\n\n")
 		if err := g.Write(&b, st, false); err != nil {
 			return err
 		}

@@ -2,6 +2,8 @@ package ctl
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -40,8 +42,22 @@ func TestVerifyElsewhere(t *testing.T) {
 	if doc := wantDocument(t, r, "ReplicaVerification"); r.code != cli.ExitPartial {
 		t.Errorf("exit code %d: %v", r.code, doc)
 	}
-	if r := sh.run(t, "partition", "verify", "--dir", t.TempDir()); r.code != cli.ExitNo || !strings.Contains(r.err, "not the data directory of a node") {
-		t.Errorf("%+v", r)
+}
+
+// A directory of which nothing can be said is no answer "no".
+func TestNoDataDirectory(t *testing.T) {
+	_, sh := newShell(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{dir: "not the data directory of a node", file: "is no directory", filepath.Join(dir, "nothing"): "does not exist"} {
+		for _, command := range [][]string{{"partition", "verify"}, {"metadata", "verify"}, {"metadata", "dump"}} {
+			if r := sh.run(t, append(command, "--dir", path)...); r.code != cli.ExitFailed || !strings.Contains(r.err, want) {
+				t.Errorf("%v of %s: %+v", command, want, r)
+			}
+		}
 	}
 }
 
@@ -60,6 +76,8 @@ func troubled() *metaclient.Status {
 			p(2, 3, []int32{3}, func(s *metaclient.PartitionStatus) { s.UnderMinISR = true }),
 			p(3, 3, []int32{3, 1}, func(s *metaclient.PartitionStatus) { s.AtMinISR = true }),
 			p(4, 3, []int32{3, 1}, func(s *metaclient.PartitionStatus) { s.MinISR = 1 }),
+			p(5, 3, []int32{1, 2, 3}, func(s *metaclient.PartitionStatus) { s.Damaged, s.UnderReplicated = []int32{3}, false }),
+			p(6, 3, []int32{1, 2, 3}, func(s *metaclient.PartitionStatus) { s.Damaged, s.UnderReplicated = []int32{1, 2}, false }),
 		}}
 }
 
@@ -70,7 +88,7 @@ func TestTroubledPartitionsAreShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "partition-status-troubled", b.String())
-	taken := map[string]partitionFilter{"0 1 2 3 4": {}, "1": {offline: true}, "1 2": {underMin: true}, "1 2 3 4": {underReplicated: true}, "3": {atMin: true}, "1 3": {offline: true, atMin: true}}
+	taken := map[string]partitionFilter{"0 1 2 3 4 5 6": {}, "5 6": {damaged: true}, "1": {offline: true}, "1 2": {underMin: true}, "1 2 3 4": {underReplicated: true}, "3": {atMin: true}, "1 3": {offline: true, atMin: true}}
 	for want, f := range taken {
 		var got []string
 		for i := range s.Partitions {

@@ -65,11 +65,7 @@ func verifyReplicas(ctx context.Context, app *cli.App, dirs, topics []string) (*
 		return nil, &cli.Error{Code: cli.ExitFailed, What: "read " + locked.Dir, Err: fmt.Errorf("its node runs, as process %d", locked.PID),
 			Next: "stop the node, or ask it: the same command without --dir"}
 	}
-	var known *cli.Error
-	if err != nil && !errors.As(err, &known) {
-		return nil, &cli.Error{Code: cli.ExitNo, What: "a directory cannot be read", Err: err}
-	}
-	return r, err
+	return r, unreadable("a directory cannot be read", err)
 }
 
 var verdictLevels = map[metaclient.Verdict]cli.Level{metaclient.Equal: cli.LevelGood, metaclient.Unchecked: cli.LevelWarn,
@@ -101,12 +97,7 @@ func replicaView(r *metaclient.ReplicaReport, wide bool) cli.View {
 // writeReplicas shows one line for each partition, and below what is wrong and with which replica.
 func writeReplicas(w io.Writer, st cli.Style, r *metaclient.ReplicaReport) error {
 	var b strings.Builder
-	replicas := 0
-	for i := range r.Partitions {
-		replicas += len(r.Partitions[i].Replicas)
-	}
-	fmt.Fprintf(&b, "%s   %s\n%s\n\n", st.Bold(st.Mark(verdictLevels[r.Verdict], strings.ToUpper(string(r.Verdict)))), r.Source,
-		st.Dim(fmt.Sprintf("%s · %s · %s, each on every replica", plural(len(r.Partitions), "partition"), plural(replicas, "replica"), batches(r.Batches))))
+	fmt.Fprintf(&b, "%s   %s\n%s\n\n", st.Bold(st.Mark(verdictLevels[r.Verdict], strings.ToUpper(string(r.Verdict)))), r.Source, st.Dim(comparedLine(r)))
 	g := &cli.Grid{Empty: "no partitions", Columns: []cli.Column{{Title: "TOPIC"}, {Title: "PARTITION", Right: true}, {Title: "LEADER", Right: true}, {Title: "FROM", Right: true},
 		{Title: "TO", Right: true}, {Title: "BATCHES", Right: true}, {Title: "CHECKSUM"}, {Title: "REPLICAS"}, {Title: "STATE"}}}
 	empty := 0
@@ -135,6 +126,33 @@ func writeReplicas(w io.Writer, st cli.Style, r *metaclient.ReplicaReport) error
 	writeReplicaTrouble(&b, st, r)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// comparedLine says how much was compared, and on how many of the replicas.
+func comparedLine(r *metaclient.ReplicaReport) string {
+	replicas, whole, missing := 0, 0, 0
+	for i := range r.Partitions {
+		p := &r.Partitions[i]
+		equal := 0
+		for _, x := range p.Replicas {
+			if x.Verdict == metaclient.Equal && x.ComparedTo == p.To {
+				equal++
+			}
+		}
+		replicas += len(p.Replicas)
+		missing += len(p.Replicas) - equal
+		if equal == len(p.Replicas) {
+			whole++
+		}
+	}
+	line := fmt.Sprintf("%s · %s · %s", plural(len(r.Partitions), "partition"), plural(replicas, "replica"), batches(r.Batches))
+	switch {
+	case len(r.Partitions) == 0:
+		return line
+	case missing == 0:
+		return line + ", each on every replica"
+	}
+	return fmt.Sprintf("%s; %d of %s compared on every replica, %s not or not to the end", line, whole, plural(len(r.Partitions), "partition"), plural(missing, "replica"))
 }
 
 func writeReplicaTrouble(b *strings.Builder, st cli.Style, r *metaclient.ReplicaReport) {

@@ -250,7 +250,7 @@ func (p *producing) run(ctx context.Context, kc *kgo.Client, reader *kgo.RecordR
 				p.mu.Lock()
 				acked := p.acked
 				p.mu.Unlock()
-				progress.Set("%s records", cli.Count(acked))
+				progress.Set("%s", counted(acked, "record"))
 			}
 		}
 	}
@@ -327,7 +327,7 @@ func (p *producing) verdict(flushErr error) error {
 		return metaclient.Explain("write records", flushErr)
 	}
 	if p.topic != "" && p.app.ErrTTY {
-		p.app.Hintf("%s records to %s", cli.Count(p.acked), p.topic)
+		p.app.Hintf("%s to %s", counted(p.acked, "record"), p.topic)
 	}
 	return nil
 }

@@ -197,7 +197,7 @@ func writeFindings(b *strings.Builder, st cli.Style, findings []metaclient.Findi
 	for _, f := range findings {
 		fmt.Fprintf(b, "  %s\n", st.Mark(stateLevels[f.Severity], cli.Printable(f.Text)))
 		if f.Next != "" {
-			fmt.Fprintf(b, "      %s %s\n", st.Dim("next:"), f.Next)
+			fmt.Fprintf(b, "      %s %s\n", st.Dim("next:"), strings.ReplaceAll(f.Next, "\n", "\n            "))
 		}
 	}
 }
@@ -229,6 +229,9 @@ func countLine(s *metaclient.Status) string {
 		fmt.Sprintf("%d under-replicated", c.UnderReplicated), fmt.Sprintf("%d offline", c.Offline))
 	if c.UnderMinISR > 0 {
 		parts = append(parts, fmt.Sprintf("%d under min ISR", c.UnderMinISR))
+	}
+	if c.Damaged > 0 {
+		parts = append(parts, fmt.Sprintf("%d damaged", c.Damaged))
 	}
 	if c.AtMinISR > 0 {
 		parts = append(parts, fmt.Sprintf("%d at min ISR", c.AtMinISR))

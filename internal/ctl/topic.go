@@ -172,6 +172,23 @@ func parseConfigs(pairs []string) (map[string]*string, error) {
 	return configs, nil
 }
 
+// failedItem is an item with one of Kafka's errors, and what the cluster says of it.
+func failedItem(name string, err error, message string) itemResult {
+	cause := metaclient.Cause(err)
+	if message != "" {
+		cause += ": " + message
+	}
+	return itemResult{Name: name, Result: "failed", Error: cause, code: metaclient.Code(err)}
+}
+
+// counted is a number that may be large, with its noun.
+func counted(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return cli.Count(n) + " " + noun + "s"
+}
+
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -61,6 +61,9 @@ func createTopics(ctx context.Context, app *cli.App, c *metaclient.Client, o cre
 	if o.partitions == 0 || o.partitions < -1 || o.replication == 0 || o.replication < -1 {
 		return cli.Usagef("--partitions and --replication-factor must be above 0, or -1 for the cluster's default")
 	}
+	if slices.Contains(names, "") {
+		return cli.Usagef("a topic's name must not be empty")
+	}
 	slices.Sort(names)
 	names = slices.Compact(names)
 	create := c.Admin().CreateTopics
@@ -88,11 +91,7 @@ func createResult(name string, r kadm.CreateTopicResponse, o createOptions) item
 	case errors.Is(r.Err, kerr.TopicAlreadyExists) && o.ifNotExists:
 		return itemResult{Name: name, Result: "exists"}
 	case r.Err != nil:
-		cause := metaclient.Cause(r.Err)
-		if r.ErrMessage != "" {
-			cause += ": " + r.ErrMessage
-		}
-		return itemResult{Name: name, Result: "failed", Error: cause, code: metaclient.Code(r.Err)}
+		return failedItem(name, r.Err, r.ErrMessage)
 	}
 	detail := ""
 	if r.NumPartitions > 0 {

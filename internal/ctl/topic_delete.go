@@ -80,7 +80,7 @@ func deleteTopics(parent context.Context, app *cli.App, c *metaclient.Client, ou
 		case !ok:
 			results = append(results, itemResult{Name: n, Result: "failed", Error: "the cluster did not answer for it", code: cli.ExitFailed})
 		case r.Err != nil:
-			results = append(results, itemResult{Name: n, Result: "failed", Error: metaclient.Cause(r.Err), code: metaclient.Code(r.Err)})
+			results = append(results, failedItem(n, r.Err, r.ErrMessage))
 		default:
 			results = append(results, itemResult{Name: n, Result: "deleted", Detail: plural(len(topics[n].Partitions), "partition")})
 		}
@@ -101,7 +101,7 @@ func showDeletePlan(ctx context.Context, app *cli.App, c *metaclient.Client, top
 					records += e.Offset - s.Offset
 				}
 			})
-			line += fmt.Sprintf(", %s records", cli.Count(records))
+			line += ", " + counted(records, "record")
 		}
 		app.Hintf("%s", line)
 	}

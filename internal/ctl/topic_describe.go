@@ -170,7 +170,7 @@ func writeTopic(w io.Writer, st cli.Style, d topicDoc, wide bool) error {
 		}
 		records += p.EndOffset - p.StartOffset
 	}
-	count := cli.Count(records) + " records"
+	count := counted(records, "record")
 	if unknown {
 		count += " in those that answer"
 	}

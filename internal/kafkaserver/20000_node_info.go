@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register(&api{key: kmsg.Key(chronikapi.NodeInfo), private: true}, (*Server).handleNodeInfo)
+	register(&api{key: kmsg.Key(chronikapi.NodeInfo), max: chronikapi.NewNodeInfoRequest().MaxVersion(), private: true}, (*Server).handleNodeInfo)
 }
 
 // handleNodeInfo says how this node is.
@@ -32,6 +32,9 @@ func (s *Server) handleNodeInfo(r *request, req *chronikapi.NodeInfoRequest) kms
 	resp.Leaders, resp.Replicas = countPartitions(im, s.deps.NodeID)
 	if s.deps.Peers != nil {
 		resp.Peers = s.deps.Peers()
+	}
+	for _, d := range s.deps.Replicas.Damaged(chronikapi.MaxDamaged) {
+		resp.Damaged = append(resp.Damaged, chronikapi.DamagedReplica{Topic: d.Replica.Topic(), Partition: d.Replica.ID().Partition, Error: d.Err.Error()})
 	}
 	return resp
 }

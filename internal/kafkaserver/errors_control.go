@@ -51,6 +51,7 @@ func init() {
 		errorMapping{metalog.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
 		errorMapping{metalog.ErrVotersChange, kerr.InvalidRequest},
 		errorMapping{metalog.ErrTooLarge, kerr.InvalidRequest},
+		errorMapping{metalog.ErrDamaged, kerr.UnknownServerError}, // at the start only
 		errorMapping{context.DeadlineExceeded, kerr.RequestTimedOut},
 		errorMapping{context.Canceled, kerr.RequestTimedOut},
 	)

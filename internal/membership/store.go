@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 var (
@@ -39,7 +40,10 @@ var (
 
 func openStore(path string, onFatal func(error)) (*store, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true})
-	if err != nil {
+	switch {
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: open raft store %s: %w", ErrCorrupt, path, err)
+	case err != nil:
 		return nil, fmt.Errorf("open raft store %s: %w", path, err)
 	}
 	s := &store{db: db, onFatal: onFatal, stuck: stuckAfter}

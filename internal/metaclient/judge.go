@@ -27,13 +27,23 @@ func judge(f *facts) *Status {
 			s.Controller = f.quorum.Leader
 		}
 	}
-	var offline, under, underMin []partitionName
+	var offline, under, underMin, damaged, repairing []partitionName
+	broken := f.damaged()
 	cause := map[int32]bool{} // the nodes without which partitions are offline
 	tolerates := -1
 	for i := range f.partitions {
 		p := f.judgePartition(&f.partitions[i])
-		s.Partitions = append(s.Partitions, p)
 		name := partitionName{fmt.Sprintf("%s-%d", p.Topic, p.Partition), p.Internal}
+		if p.Damaged = broken[name.name]; p.Damaged == nil {
+			p.Damaged = []int32{}
+		}
+		s.Partitions = append(s.Partitions, p)
+		switch {
+		case slices.Contains(p.Damaged, p.Leader):
+			damaged = append(damaged, name)
+		case len(p.Damaged) > 0:
+			repairing = append(repairing, name)
+		}
 		s.Counts.Replicas += len(p.Replicas)
 		for _, id := range p.Replicas {
 			f.node(id).Replicas++
@@ -70,9 +80,12 @@ func judge(f *facts) *Status {
 	s.judgeHashes(f)
 	s.judgeQuorum(f, &tolerates)
 	s.Tolerates = tolerates
-	addPartitionFinding(s, Unavailable, offline, "no live leader", "they cannot be read or written", "chronikctl partition status --offline")
+	addPartitionFinding(s, Unavailable, offline, "no live leader", "neither read nor written", "chronikctl partition status --offline")
 	s.nameCause(f, len(offline) > 0, cause)
-	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused", "chronikctl partition status --under-min-isr")
+	addPartitionFinding(s, Unavailable, underMin, "fewer live replicas than min.insync.replicas", "acks=all is refused", f.nextUnderMin(s.Partitions))
+	s.Counts.Damaged = len(damaged) + len(repairing)
+	addPartitionFinding(s, Unavailable, damaged, "damaged data on its leader", "what is damaged cannot be read", "chronikctl partition verify says where; then docs/operations.md, Damage")
+	addPartitionFinding(s, Degraded, repairing, "a damaged replica", "all are served", "it begins anew from its leader by itself; chronikctl partition status shows which")
 	addPartitionFinding(s, Degraded, without(under, offline, underMin), "a replica that is not in sync", "all are served", s.catchUp(f))
 	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
 		s.Nodes = append(s.Nodes, *f.nodes[id])
@@ -82,7 +95,24 @@ func judge(f *facts) *Status {
 	if len(s.Findings) > 0 {
 		s.State = s.Findings[0].Severity
 	}
+	if s.State != Unavailable {
+		s.noteSpare(f)
+	}
 	return s
+}
+
+// damaged are the nodes that have found their own replica of a partition damaged, by topic-partition.
+func (f *facts) damaged() map[string][]int32 {
+	by := map[string][]int32{}
+	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
+		if info := f.nodes[id].info; info != nil {
+			for _, d := range info.Damaged {
+				name := fmt.Sprintf("%s-%d", d.Topic, d.Partition)
+				by[name] = append(by[name], id)
+			}
+		}
+	}
+	return by
 }
 
 // judgePartition says how a partition is: only replicas in sync whose node answers count.
@@ -131,6 +161,10 @@ func (s *Status) judgeNodes(f *facts) {
 		if n.info != nil && n.info.FaultFrom >= 0 {
 			s.add(Degraded, fmt.Sprintf("node %d has lost metadata entries from %d on: its vote does not count until it has them again", id, n.info.FaultFrom), "chronikctl status --watch")
 		}
+		if by := f.seenAs(id, chronikapi.PeerBanned); len(by) > 0 {
+			s.add(Degraded, fmt.Sprintf("node %d is refused by %s for good: its disk was put back to an older state, or a copy of it has run elsewhere. Its vote does not count there", id, nodeNames(by)), f.remedy(id))
+			continue
+		}
 		if n.State == NodeUp {
 			continue
 		}
@@ -139,30 +173,40 @@ func (s *Status) judgeNodes(f *facts) {
 			NodeFenced:      fmt.Sprintf("node %d is fenced: the controller has not heard from it", id),
 			NodeMissing:     fmt.Sprintf("node %d holds replicas or a vote but is not registered", id),
 		}[n.State]
-		if by := f.emptyAs(id); by >= 0 {
-			what = fmt.Sprintf("node %d runs on an empty directory, as node %d sees it: that is not the disk which is a member of this cluster", id, by)
+		if by := f.seenAs(id, chronikapi.PeerEmpty); len(by) > 0 {
+			what = fmt.Sprintf("node %d runs on an empty directory, as node %d sees it: that is not the disk which is a member of this cluster", id, by[0])
 		}
 		s.add(Degraded, what, f.remedy(id))
 	}
 }
 
-// emptyAs returns a node that is connected to a process which has the id of another one, and an empty directory; -1 for none.
-func (f *facts) emptyAs(id int32) int32 {
-	for _, by := range slices.Sorted(maps.Keys(f.nodes)) {
-		if info := f.nodes[by].info; info != nil {
-			for _, p := range info.Peers {
-				if p.NodeID == id && p.State == chronikapi.PeerEmpty {
-					return by
-				}
-			}
+// seenAs lists the nodes that answer and for which a node is in a state.
+func (f *facts) seenAs(id int32, state string) (by []int32) {
+	for _, other := range slices.Sorted(maps.Keys(f.nodes)) {
+		if info := f.nodes[other].info; info != nil && slices.ContainsFunc(info.Peers, func(p chronikapi.Peer) bool { return p.NodeID == id && p.State == state }) {
+			by = append(by, other)
 		}
 	}
-	return -1
+	return by
 }
 
-// remedy is what to do about a node that is not up.
+// nodeNames is nodes in words.
+func nodeNames(ids []int32) string {
+	if len(ids) == 1 {
+		return fmt.Sprintf("node %d", ids[0])
+	}
+	return "nodes " + list(ids)
+}
+
+// banned reports whether others refuse a node for good.
+func (f *facts) banned(id int32) bool { return len(f.seenAs(id, chronikapi.PeerBanned)) > 0 }
+
+// remedy is what to do about a node that is not up, or that is refused.
 func (f *facts) remedy(id int32) string {
-	if f.emptyAs(id) >= 0 {
+	switch {
+	case f.banned(id):
+		return "keep the other nodes running: nothing that is done on this one helps, and taking in a new disk is not built yet (docs/operations.md)"
+	case len(f.seenAs(id, chronikapi.PeerEmpty)) > 0:
 		return fmt.Sprintf("stop node %d, put its data directory back as it was, and start it again", id)
 	}
 	return fmt.Sprintf("start node %d again: chronik-server start --config FILE", id)
@@ -189,8 +233,11 @@ func (s *Status) nameCause(f *facts, offline bool, cause map[int32]bool) {
 
 // catchUp is what to do about replicas that are not in sync.
 func (s *Status) catchUp(f *facts) string {
-	for _, n := range f.nodes {
-		if n.State != NodeUp {
+	for _, id := range slices.Sorted(maps.Keys(f.nodes)) {
+		if f.node(id).State != NodeUp {
+			if f.banned(id) {
+				return f.remedy(id)
+			}
 			return "they catch up by themselves once the node is back; chronikctl partition status shows which"
 		}
 	}
@@ -281,20 +328,26 @@ func (s *Status) judgeQuorum(f *facts, tolerates *int) {
 	if f.quorum == nil || len(f.quorum.Voters) == 0 {
 		return
 	}
-	live := 0
+	live, answer := 0, "answer"
 	var down []int32
 	for _, id := range f.quorum.Voters {
-		if f.node(id).State == NodeUp {
+		switch {
+		case f.banned(id):
+			answer = "count"
+		case f.node(id).State == NodeUp:
 			live++
-		} else {
+		default:
 			down = append(down, id)
 		}
 	}
 	majority := len(f.quorum.Voters)/2 + 1
 	spare := live - majority
 	if spare < 0 {
-		s.add(Unavailable, fmt.Sprintf("only %d of %d voters answer: metadata cannot change", live, len(f.quorum.Voters)),
-			fmt.Sprintf("bring back %d of nodes %s; a majority is enough", -spare, list(down)))
+		next := fmt.Sprintf("bring back %d of nodes %s; a majority is enough", -spare, list(down))
+		if len(down) < -spare {
+			next = "see docs/operations.md: without a majority of the disks there is no way to go on"
+		}
+		s.add(Unavailable, fmt.Sprintf("only %d of %d voters %s: metadata cannot change", live, len(f.quorum.Voters), answer), next)
 	}
 	if spare = max(spare, 0); *tolerates < 0 || spare < *tolerates {
 		*tolerates = spare
@@ -315,7 +368,6 @@ func addPartitionFinding(s *Status, severity State, names []partitionName, what,
 	if len(names) == 0 {
 		return
 	}
-	const shown = 3
 	sorted := slices.Clone(names)
 	slices.SortStableFunc(sorted, func(a, b partitionName) int {
 		switch {
@@ -326,19 +378,15 @@ func addPartitionFinding(s *Status, severity State, names []partitionName, what,
 		}
 		return 1
 	})
-	var some []string
-	for _, n := range sorted[:min(len(sorted), shown)] {
-		some = append(some, n.name)
-	}
-	list := strings.Join(some, ", ")
-	if more := len(names) - shown; more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
+	named := make([]string, len(sorted))
+	for i, n := range sorted {
+		named[i] = n.name
 	}
 	noun := "partitions have"
 	if len(names) == 1 {
 		noun = "partition has"
 	}
-	s.add(severity, fmt.Sprintf("%d %s %s, %s: %s", len(names), noun, what, effect, list), next)
+	s.add(severity, fmt.Sprintf("%d %s %s, %s: %s", len(names), noun, what, effect, some(named)), next)
 }
 
 func without(names []partitionName, others ...[]partitionName) []partitionName {

@@ -233,11 +233,30 @@ func TestJudge(t *testing.T) {
 			f.partitions[2].leader = 1
 			f.nodes[1].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Peers: []chronikapi.Peer{{NodeID: 3, State: chronikapi.PeerEmpty}}}
 		}, Degraded, 0, "node 3 runs on an empty directory, as node 1 sees it"},
+		{"a node is refused as its disk is an older one", func(f *facts) {
+			f.partitions = nil
+			f.nodes[3].State = NodeFenced
+			for _, id := range []int32{1, 2} {
+				f.nodes[id].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Peers: []chronikapi.Peer{{NodeID: 3, State: chronikapi.PeerBanned}}}
+			}
+		}, Degraded, 0, "node 3 is refused by nodes 1, 2 for good"},
+		{"a node that serves, and whose vote does not count as a copy of its disk has run", func(f *facts) {
+			f.partitions = nil
+			f.nodes[1].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Peers: []chronikapi.Peer{{NodeID: 3, State: chronikapi.PeerBanned}}}
+		}, Degraded, 0, "node 3 is refused by node 1 for good"},
+		{"a leader has found damage", func(f *facts) {
+			f.nodes[1].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Damaged: []chronikapi.DamagedReplica{{Topic: "orders", Partition: 0, Error: "flipped"}}}
+		}, Unavailable, 1, "1 partition has damaged data on its leader, what is damaged cannot be read: orders-0"},
+		{"a follower has found damage", func(f *facts) {
+			f.nodes[2].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Damaged: []chronikapi.DamagedReplica{{Topic: "orders", Partition: 0, Error: "flipped"}}}
+		}, Degraded, 1, "1 partition has a damaged replica, all are served: orders-0"},
 		{"settings may not be read", func(f *facts) { f.minISR = nil }, Healthy, 1, ""},
 		{"fewer replicas than min ISR accept writes", func(f *facts) {
 			f.quorum, f.voterEnds = nil, nil
 			f.partitions = []partitionFacts{{topic: "orders", leader: 1, replicas: []int32{1}, isr: []int32{1}}}
-		}, Healthy, 0, ""},
+		}, Healthy, 0, "1 topic with partitions of 1 replica, which are offline while its node is away: orders"},
+		{"a topic asks for more in-sync replicas than it has", func(f *facts) { f.minISR["orders"] = 5 }, Healthy, 0,
+			"min.insync.replicas leaves no replica to spare, acks=all is refused while one is away: orders (5 of 3 replicas)"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -288,6 +307,15 @@ func TestJudgeNamesTheCause(t *testing.T) {
 		if !strings.Contains(two, want) {
 			t.Errorf("two nodes are away: %q is not in %s", want, two)
 		}
+	}
+	strict := next(func(f *facts) {
+		f.minISR["orders"], f.nodes[3].State = 3, NodeFenced
+		for i := range f.partitions {
+			f.partitions[i] = partitionFacts{topic: "orders", partition: int32(i), leader: 1, replicas: []int32{1, 2, 3}, isr: []int32{1, 2}}
+		}
+	})
+	if !strings.Contains(strict, "acks=all is refused: orders-0, orders-1, orders-2 => start node 3 again") || !strings.Contains(strict, "min.insync.replicas of orders asks for 3 of 3 replicas; set it lower") {
+		t.Errorf("all replicas are asked for, and one is away: %s", strict)
 	}
 	none := next(func(f *facts) { f.partitions[1].leader = -1 })
 	if !strings.Contains(none, "orders-1 => chronikctl partition status --offline") {

@@ -34,6 +34,9 @@ func CheckDirectories(dirs []string, topics ...string) (*ReplicaReport, error) {
 	var newest *metadata.Image
 	cluster := ""
 	for _, dir := range dirs {
+		if err := requireDataDirectory(dir); err != nil {
+			return nil, err
+		}
 		if _, _, err := logdir.Identify(dir); err != nil {
 			return nil, err
 		}

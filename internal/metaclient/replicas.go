@@ -208,6 +208,10 @@ func (x *replicaComparison) run(ctx context.Context) (again bool) {
 	if x.compare(ctx) {
 		again = true
 	}
+	x.out.To = -1
+	for i := range x.out.Replicas {
+		x.out.To = max(x.out.To, x.out.Replicas[i].ComparedTo)
+	}
 	return again
 }
 
@@ -221,7 +225,7 @@ func (x *replicaComparison) bounds(ctx context.Context, id int32) ReplicaCheck {
 	defer cancel()
 	resp, err := x.request(ctx, id, chronikapi.None, chronikapi.None, 0)
 	if err != nil {
-		r.Verdict, r.Detail = verdictOf(err), Cause(err)
+		r.Verdict, r.Detail = verdictOf(err), why(err)
 		return r
 	}
 	r.LeaderEpoch, r.StartOffset, r.EndOffset, r.HighWatermark = resp.LeaderEpoch, resp.Start, min(resp.End, resp.Durable), resp.HighWatermark
@@ -287,14 +291,14 @@ func (x *replicaComparison) compare(ctx context.Context) (again bool) {
 		first := reading[0]
 		resp, err := x.request(ctx, first.Node, at, to, first.crc)
 		if err != nil || resp.Next <= at {
-			again = x.failed(first, err) || again
+			again = x.failed(first, at, err) || again
 			continue
 		}
 		to, first.crc, first.Batches = resp.Next, uint32(resp.CRC), first.Batches+resp.Batches
 		for _, r := range reading[1:] {
 			n, err := x.until(ctx, r, at, to)
 			if err != nil {
-				again = x.failed(r, err) || again
+				again = x.failed(r, at, err) || again
 				continue
 			}
 			if r.crc != first.crc || n != resp.Batches {
@@ -306,12 +310,12 @@ func (x *replicaComparison) compare(ctx context.Context) (again bool) {
 	}
 }
 
-// failed ends the comparison of a replica. Records that were deleted meanwhile are no verdict.
-func (x *replicaComparison) failed(r *ReplicaCheck, err error) (again bool) {
+// failed ends the comparison of a replica, of which all below at was compared. Records that were deleted meanwhile are no verdict.
+func (x *replicaComparison) failed(r *ReplicaCheck, at int64, err error) (again bool) {
 	if err == nil {
 		err = errors.New("no progress")
 	}
-	r.Verdict, r.Detail = verdictOf(err), Cause(err)
+	r.Verdict, r.Detail, r.ComparedTo = verdictOf(err), why(err), at
 	return errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicID)
 }
 
@@ -361,7 +365,28 @@ func (c *Client) checksum(ctx context.Context, node int32, req *chronikapi.Parti
 		return nil, err
 	}
 	r := resp.(*chronikapi.PartitionChecksumResponse)
+	if err := kerr.ErrorForCode(r.ErrorCode); err != nil && r.ErrorMessage != "" {
+		return r, &toldError{r.ErrorMessage, err}
+	}
 	return r, kerr.ErrorForCode(r.ErrorCode)
+}
+
+// toldError is one of Kafka's errors in a node's own words.
+type toldError struct {
+	text string
+	err  error
+}
+
+func (e *toldError) Error() string { return e.text }
+func (e *toldError) Unwrap() error { return e.err }
+
+// why is a failed request's cause, in the node's own words if it has any.
+func why(err error) string {
+	var told *toldError
+	if errors.As(err, &told) {
+		return told.text
+	}
+	return Cause(err)
 }
 
 func (x *replicaComparison) request(ctx context.Context, node int32, from, to int64, crc uint32) (*chronikapi.PartitionChecksumResponse, error) {

@@ -51,6 +51,7 @@ type PartitionStatus struct {
 	ISR         []int32 `json:"isr"`
 	Live        []int32 `json:"liveIsr"` // those of the ISR whose node answers
 	MinISR      int     `json:"minIsr"`  // min.insync.replicas, at most the number of replicas; -1 where it is not known
+	Damaged     []int32 `json:"damaged"` // nodes that have found their own replica damaged
 
 	Offline         bool `json:"offline"`         // no leader that answers
 	UnderReplicated bool `json:"underReplicated"` // fewer live replicas in sync than replicas
@@ -130,9 +131,10 @@ type Counts struct {
 	Offline         int `json:"offline"`
 	AtMinISR        int `json:"atMinIsr"`
 	UnderMinISR     int `json:"underMinIsr"`
+	Damaged         int `json:"damaged"` // partitions of which a replica is damaged
 }
 
-// Finding is one reason for the verdict and what to do about it.
+// Finding is one reason for the verdict and what to do about it. One of severity Healthy says why there is nothing to spare.
 type Finding struct {
 	Severity State  `json:"severity"`
 	Text     string `json:"text"`

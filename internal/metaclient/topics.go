@@ -36,6 +36,9 @@ func (c *Client) TopicNames(ctx context.Context) ([]string, error) {
 
 // RequireTopics returns the details of topics that must exist; a missing one is an error with the nearest name.
 func (c *Client) RequireTopics(ctx context.Context, names ...string) (kadm.TopicDetails, error) {
+	if slices.Contains(names, "") {
+		return nil, cli.Usagef("a topic's name must not be empty")
+	}
 	found, err := c.admin.ListTopicsWithInternal(ctx, names...)
 	if err != nil {
 		return nil, Explain("look up topics", err)

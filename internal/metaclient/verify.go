@@ -3,9 +3,14 @@ package metaclient
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/chronik-io/chronik/internal/cli"
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/metadir"
 )
@@ -177,8 +182,32 @@ func (c *Client) Verify(ctx context.Context) (*Replay, *Status, error) {
 	return r, status, nil
 }
 
+// requireDataDirectory refuses what is no data directory at all: nothing can be said of that, sound or not. A *cli.Error says what it is.
+func requireDataDirectory(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return cli.Failf("directory %s does not exist", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return cli.Failf("directory %s may not be read by this user", dir)
+	case err != nil:
+		return &cli.Error{Code: cli.ExitFailed, What: "read directory " + dir, Err: err}
+	case !info.IsDir():
+		return cli.Failf("%s is no directory", dir)
+	}
+	for _, name := range []string{"meta.properties", "metadata"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return nil // it may be there and unreadable
+		}
+	}
+	return cli.Failf("%s is not the data directory of a node: it has no meta.properties", dir)
+}
+
 // ReadDirectory folds the metadata in the data directory of a node that does not run, up to an offset (-1: all).
 func ReadDirectory(dir string, at int64) (*Replay, error) {
+	if err := requireDataDirectory(dir); err != nil {
+		return nil, err
+	}
 	// Two readings: the first finds the images and checks everything, the second begins at the oldest one that the log continues.
 	report, err := metadir.Read(dir, func(*metadir.Entry) error { return nil })
 	if err != nil {
@@ -219,6 +248,9 @@ func ReadDirectory(dir string, at int64) (*Replay, error) {
 func (r *Replay) judgeReport(report *metadir.Report) {
 	for _, d := range report.Damage {
 		r.problem("damaged: %s", d)
+	}
+	for _, d := range report.Repaired {
+		r.note("was damaged, and is repaired from the other nodes: %s", d)
 	}
 	if report.FaultFrom >= 0 {
 		r.problem("entries from %d on may have been lost on this disk; the node repairs them from others when it starts", report.FaultFrom)

@@ -48,6 +48,7 @@ type Report struct {
 	FaultFrom          int64    // entries from here on may have been lost; -1
 	Torn               bool     // the last write was cut short; what was in it was never acknowledged
 	Damage             []string // what cannot be read
+	Repaired           []string // what cannot be read, and was given again by other nodes since
 	Images             []Image  // newest first
 }
 
@@ -67,7 +68,7 @@ func Read(dataDir string, take func(e *Entry) error) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", dataDir, err)
 	}
-	r := &Report{Start: in.Start, Commit: in.Commit, End: in.End, Epoch: int32(in.Epoch), FaultFrom: -1, Torn: in.Torn, Damage: in.Damage}
+	r := &Report{Start: in.Start, Commit: in.Commit, End: in.End, Epoch: int32(in.Epoch), FaultFrom: -1, Torn: in.Torn, Damage: in.Damage, Repaired: in.Repaired}
 	if in.Fault != nil {
 		r.FaultFrom = in.Fault.From
 	}

@@ -35,6 +35,21 @@ func damageMiddle(t *testing.T, dir string, payload string) {
 	t.Fatalf("%q is in no file of %v", payload, names)
 }
 
+// inspect reads the directory of a member that does not run, and returns the offset after the last entry of those in a row from 0.
+func inspect(t *testing.T, dir string) (in *Inspection, end int64) {
+	t.Helper()
+	in, err := Inspect(vfs.OS, dir, func(e *Entry) error {
+		if e.Offset == end {
+			end++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in, end
+}
+
 func TestDamageIsRepairedFromOthers(t *testing.T) {
 	c := newTestCluster(t, 3, 3)
 	one := c.lead(0)
@@ -42,6 +57,9 @@ func TestDamageIsRepairedFromOthers(t *testing.T) {
 	c.agree(one)
 	c.stop(2)
 	damageMiddle(t, c.dirs[2], `"n":"30"`)
+	if in, end := inspect(t, c.dirs[2]); len(in.Damage) != 1 || len(in.Repaired) != 0 || in.Fault == nil || end > 40 {
+		t.Errorf("damaged: %+v, entries to %d", in, end)
+	}
 	c.start(2, 3)
 	if st := c.logs[2].Status(); st.Fault == nil || st.Commit > 40 {
 		t.Fatalf("damage was not noticed: %+v", st)
@@ -55,6 +73,9 @@ func TestDamageIsRepairedFromOthers(t *testing.T) {
 		t.Fatalf("not repaired: %+v", st)
 	}
 	c.stop(2)
+	if in, end := inspect(t, c.dirs[2]); len(in.Damage) != 0 || len(in.Repaired) != 1 || in.Fault != nil || end != in.Commit || end < 66 {
+		t.Errorf("repaired: %+v, entries to %d", in, end)
+	}
 	c.start(2, 3) // the damage is still in the file, and stays repaired
 	if st := c.logs[2].Status(); st.Fault != nil {
 		t.Fatalf("the repair is forgotten: %+v", st)

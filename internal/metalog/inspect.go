@@ -19,6 +19,7 @@ type Inspection struct {
 	Fault              *Fault // entries from its offset on count for nothing until they are repaired
 	Torn               bool   // the last commit is torn; it was never acknowledged, and a start cuts it
 	Damage             []string
+	Repaired           []string     // damage that is still in the files, and of which the log says that other members have given again what it held
 	Images             []ImageFound // newest first
 }
 
@@ -47,7 +48,7 @@ func Inspect(fsys vfs.FS, dir string, take func(e *Entry) error) (*Inspection, e
 		}
 	}
 	staged, _ := s.stagedImage()
-	in := inspecting{r: NewRebuilder(nil, metaOf(newest), metaOf(staged), 0), take: take}
+	in := inspecting{r: NewRebuilder(nil, metaOf(newest), metaOf(staged), 0), take: take, out: out}
 	rec, err := wal.Inspect(wal.Options{FS: s.fs, Dir: filepath.Join(dir, walDir), Logger: s.log, OnFault: func(f wal.Fault) error {
 		out.Damage = append(out.Damage, fmt.Sprintf("commits %d to %d, slot %d at %d: %s", f.FromSeq, f.ToSeq, f.Slot, f.Position, f.Why))
 		in.r.Gap(f.ToSeq - f.FromSeq + 1)
@@ -70,6 +71,7 @@ func Inspect(fsys vfs.FS, dir string, take func(e *Entry) error) (*Inspection, e
 // inspecting hands out entries as soon as they are known to be committed.
 type inspecting struct {
 	r     *Rebuilder
+	out   *Inspection
 	take  func(e *Entry) error
 	next  int64 // offset of the entry to hand out next
 	since int
@@ -79,6 +81,9 @@ func (in *inspecting) record(rec wal.Record) error {
 	return decodeFrames(rec.Kind, rec.Payload, func(f *Frame) error {
 		if _, err := in.r.Frame(f); err != nil {
 			return err
+		}
+		if f.Kind == FrameClear {
+			in.out.Repaired, in.out.Damage = append(in.out.Repaired, in.out.Damage...), nil
 		}
 		if in.since++; in.since < 512 {
 			return nil

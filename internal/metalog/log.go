@@ -119,7 +119,11 @@ func Open(o Options) (*Log, error) {
 	}
 	if r.Fault != nil && len(o.Genesis.Founders) == 1 && len(r.Voters[len(r.Voters)-1].Members) == 1 {
 		_ = s.close() // the fault is what matters
-		return nil, fmt.Errorf("open metadata log in %s: %w: entries from %d on are damaged, and no other member has them", o.Dir, ErrHalted, r.Fault.From)
+		return nil, fmt.Errorf("open metadata log in %s: %w: %w: entries from %d on are damaged, and no other member has them", o.Dir, ErrHalted, ErrDamaged, r.Fault.From)
+	}
+	if r.Fault != nil {
+		o.Logger.Warn("metadata log: this member neither votes nor leads until other members have given it again what is damaged; nothing has to be done but to keep them running",
+			"from", r.Fault.From)
 	}
 	l.storage = s
 	l.image.Store(im)

@@ -287,6 +287,14 @@ func (o *owner) publish() {
 	if c.fault >= 0 {
 		st.Fault = &Fault{From: c.fault}
 	}
+	if before := l.status.Load(); before != nil && before.Fault != nil && st.Fault == nil {
+		l.o.Logger.Info("metadata log: damage repaired from the other members", "from", before.Fault.From, "end", st.End)
+	}
+	for i := range c.peers {
+		if p := &c.peers[i]; p.Boot == bannedBoot {
+			st.Banned = append(st.Banned, p.Member)
+		}
+	}
 	if c.lead != nil && c.lead.phase >= RoleOpening {
 		now := time.Now().UnixMilli()
 		for _, p := range c.lead.progress {

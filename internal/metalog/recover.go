@@ -1,7 +1,6 @@
 package metalog
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -24,10 +23,10 @@ type Recovered struct {
 }
 
 var (
-	errImageLost = errors.New("the image cannot be read: restore it from a backup, or, where other members hold the log, remove this one and add it again with an empty disk")
-	errChain     = errors.New("the log's entries do not follow each other")
+	errImageLost = fmt.Errorf("%w: the image cannot be read", ErrDamaged)
+	errChain     = fmt.Errorf("%w: the log's entries do not follow each other", ErrDamaged)
 	// errPromiseLost: the last promise may have been in what was damaged, and nothing later says what it was.
-	errPromiseLost = errors.New("a promise may be lost: restore the directory from a backup, or, where other members hold the log, remove this one and add it again with an empty disk")
+	errPromiseLost = fmt.Errorf("%w: a promise may be lost", ErrDamaged)
 )
 
 // Rebuilder replays frames, in the order in which they were written, into the state of a log. The simulator runs it too.

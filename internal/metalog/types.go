@@ -19,6 +19,8 @@ var (
 	ErrClosed = errors.New("metadata log is closed")
 	// ErrHalted: the log found an invariant broken, its files damaged or an entry it cannot apply; the process must stop.
 	ErrHalted = errors.New("metadata log halted")
+	// ErrDamaged: what is on this member's disk cannot be what was written, and cannot be repaired from others. Open returns it.
+	ErrDamaged = errors.New("metadata log damaged")
 	// ErrOffsetOutOfRange: the offset is below the log's start or above its commit.
 	ErrOffsetOutOfRange = errors.New("metadata offset out of range")
 	// ErrVotersChange: the change of voters breaks a rule (one member at a time, the one before committed, never the controller itself).
@@ -191,8 +193,10 @@ type Status struct {
 	Snapshot int64 // the newest image file holds the entries below
 	Fault    *Fault
 	// Contested: a member follows another leader of this node's term. Only a new term gets it back.
-	Contested   bool
-	Voters      VoterSet
+	Contested bool
+	Voters    VoterSet
+	// Banned are the members whose disk was put back to an older state: nothing of them is heard here any more; see Core.Handshake.
+	Banned      []Member
 	LastHash    Hash // of the entry at End-1
 	Followers   []FollowerStatus
 	ProposalsIn int64 // proposals accepted since the start

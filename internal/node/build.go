@@ -33,7 +33,7 @@ func (n *Node) openStore() error {
 		Logger:       n.logger,
 	})
 	if err != nil {
-		return fmt.Errorf("recover partitions: %w", err)
+		return fmt.Errorf("recover partitions: %w", n.withHint(err))
 	}
 	n.store = store
 	n.onStop("partitions", func(context.Context) error { return store.Close() })
@@ -55,7 +55,7 @@ func (n *Node) openMetadata() error {
 		Logger:    n.logger,
 	})
 	if err != nil {
-		return fmt.Errorf("recover metadata: %w", err)
+		return fmt.Errorf("recover metadata: %w", n.withHint(err))
 	}
 	n.meta = meta
 	n.onStop("metadata log", func(context.Context) error { return meta.Close() })
@@ -90,7 +90,7 @@ func (n *Node) startElection() error {
 		Logger:    n.logger,
 	})
 	if err != nil {
-		return fmt.Errorf("start election: %w", err)
+		return fmt.Errorf("start election: %w", n.withHint(err))
 	}
 	n.onStop("election", func(context.Context) error { return n.members.Close() })
 	return nil

@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/chronik-io/chronik/internal/controller"
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/peer"
 	"github.com/chronik-io/chronik/internal/version"
@@ -125,9 +127,25 @@ func (n *Node) admit(h *peer.Hello) error {
 	case err != nil:
 		return errors.Join(errors.New("the metadata log does not answer"), err)
 	case !ok:
-		return &peer.Refusal{Code: peer.RefusedBoot, Text: "its disk was put back to an older state; what it had promised since is gone. It takes part again only with its newest directory, see docs/operations.md"}
+		return n.ban(h)
 	}
 	return nil
+}
+
+// ban refuses a process whose disk does not know what the disk has said before. Others on that disk are not heard any more either; they
+// learn of it when they are refused too. The one that is registered keeps its connections, as a broker it is still the one it was.
+func (n *Node) ban(h *peer.Hello) *peer.Refusal {
+	what := "was put back to an older state, or another process has run on a copy of it"
+	if p := n.mesh.Peer(h.Member.NodeID); (p.In || p.Out) && p.Hello.Member == h.Member && p.Hello.Nonce != h.Nonce {
+		what = "has a copy on which another process runs now (stop one of them)"
+	}
+	keep := uint64(0)
+	if b := n.meta.Image().Broker(h.Member.NodeID); b != nil {
+		keep = controller.NonceOf(b.Incarnation)
+	}
+	n.mesh.HangUp(h.Member, keep)
+	return &peer.Refusal{Code: peer.RefusedBoot, Text: fmt.Sprintf("the disk of node %d %s: what it had promised is not known there, so nothing that runs on it is heard "+
+		"any more, its newest directory included; see docs/operations.md", h.Member.NodeID, what)}
 }
 
 // followImage keeps connections to all brokers. It is called for each new image.

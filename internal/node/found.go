@@ -202,7 +202,7 @@ func (f *founder) step(ctx context.Context) (why string, err error) {
 	for _, st := range states {
 		switch {
 		case st.Genesis != nil:
-			return fmt.Sprintf("for add-node, and never by itself: node %d is in cluster %s, which does not know this disk, %s; if this node was a member, stop it and put its old data directory back", st.Member.NodeID, st.Genesis.ClusterID, f.disk), nil
+			return fmt.Sprintf("for add-node, which is not built yet, and never by itself: node %d is in cluster %s, which does not know this disk, %s; if this node was a member, stop it and put its old data directory back as it was when it last ran", st.Member.NodeID, st.Genesis.ClusterID, f.disk), nil
 		case st.List != f.list:
 			return fmt.Sprintf("for a change of the configuration: node %d lists other founders in [[peers]] than node %d; give all nodes the same [[peers]] and restart them", st.Member.NodeID, f.self), nil
 		}

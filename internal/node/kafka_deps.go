@@ -2,12 +2,14 @@ package node
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/chronik-io/chronik/internal/chronikapi"
+	"github.com/chronik-io/chronik/internal/metalog"
 	"github.com/chronik-io/chronik/internal/peer"
 )
 
@@ -37,8 +39,9 @@ func (n *Node) syncTimes() (p50, p99 time.Duration, ok bool) {
 func (n *Node) peerStates() []chronikapi.Peer {
 	var all []chronikapi.Peer
 	nowMs := time.Now().UnixMilli()
+	st := n.meta.Status()
 	for _, p := range n.mesh.Peers() {
-		s := chronikapi.Peer{NodeID: p.Node, Address: p.Address, State: peerState(&p), HeardMsAgo: chronikapi.None}
+		s := chronikapi.Peer{NodeID: p.Node, Address: p.Address, State: peerState(&p, &st), HeardMsAgo: chronikapi.None}
 		if p.HeardMs > 0 {
 			s.HeardMsAgo = max(0, nowMs-p.HeardMs)
 		}
@@ -50,8 +53,11 @@ func (n *Node) peerStates() []chronikapi.Peer {
 	return all
 }
 
-func peerState(p *peer.PeerStatus) string {
+func peerState(p *peer.PeerStatus, st *metalog.Status) string {
+	banned := func(m metalog.Member) bool { return m.NodeID == p.Node && st.Voters.Has(m) } // a disk that is no member any more is no matter
 	switch {
+	case slices.ContainsFunc(st.Banned, banned):
+		return chronikapi.PeerBanned
 	case (p.Out || p.In) && p.Hello.Founding:
 		return chronikapi.PeerEmpty
 	case p.Out && p.In:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -42,10 +43,14 @@ func (n *Node) register(ctx context.Context) error {
 		if err == nil {
 			continue
 		}
-		why := n.waitsFor(err)
+		why, never := n.waitsFor(err)
 		if since := time.Since(saidAt); since > registerRepeats || said != "" && why != said && since > registerSays {
 			saidAt, said = time.Now(), why
-			n.logger.Info("not in service yet", "node", n.id.NodeID, "waits", why)
+			level := slog.LevelInfo
+			if never {
+				level = slog.LevelError
+			}
+			n.logger.Log(ctx, level, "not in service yet", "node", n.id.NodeID, "waits", why)
 		}
 		select {
 		case <-ctx.Done():
@@ -56,8 +61,9 @@ func (n *Node) register(ctx context.Context) error {
 	}
 }
 
-// waitsFor says in words what has to happen before this node can register, after an attempt has failed.
-func (n *Node) waitsFor(err error) string {
+// waitsFor says in words what has to happen before this node can register, after an attempt has failed. never: it will not happen by
+// itself, as a voter refuses the disk.
+func (n *Node) waitsFor(err error) (why string, never bool) {
 	voters := n.meta.Status().Voters.Members
 	var away []string
 	up := 0
@@ -66,11 +72,16 @@ func (n *Node) waitsFor(err error) string {
 			up++
 			continue
 		}
+		var refusal *peer.Refusal
 		switch p := n.mesh.Peer(v.NodeID); {
 		case p.Out && p.Hello.Member == v:
 			up++
 		case p.Out:
 			away = append(away, fmt.Sprintf("node %d at %s runs on another disk", v.NodeID, p.Address))
+		case errors.As(p.Err, &refusal) && refusal.Remote && (refusal.Code == peer.RefusedBoot || refusal.Code == peer.RefusedDisk):
+			return fmt.Sprintf("for an operator, and never by itself: node %d at %s refuses this node: %s", v.NodeID, p.Address, refusal.Text), true
+		case errors.As(p.Err, &refusal):
+			away = append(away, fmt.Sprintf("node %d at %s: %v", v.NodeID, p.Address, refusal))
 		default:
 			away = append(away, fmt.Sprintf("node %d at %s is not reachable", v.NodeID, p.Address))
 		}
@@ -78,11 +89,11 @@ func (n *Node) waitsFor(err error) string {
 	majority := len(voters)/2 + 1
 	switch {
 	case up < majority:
-		return fmt.Sprintf("for %d of %d voters to run: %s; start %d of them", majority, len(voters), strings.Join(away, ", "), majority-up)
+		return fmt.Sprintf("for %d of %d voters to run: %s; start %d of them", majority, len(voters), strings.Join(away, ", "), majority-up), false
 	case errors.Is(err, metalog.ErrNotController):
-		return "for a controller to be elected"
+		return "for a controller to be elected", false
 	}
-	return fmt.Sprintf("for the controller, node %d: %v", n.meta.Status().Leader.NodeID, err)
+	return fmt.Sprintf("for the controller, node %d: %v", n.meta.Status().Leader.NodeID, err), false
 }
 
 // registration is what this process says of itself.

@@ -126,6 +126,22 @@ func (m *Mesh) Renew() {
 	m.closeAll()
 }
 
+// HangUp ends the control connections with the processes of a member, except for the one with the nonce keep (0: none is kept): they are
+// refused from now on, and a process learns why only when it says hello.
+func (m *Mesh) HangUp(member Member, keep uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	end := func(c *conn) {
+		if c != nil && c.peer.Member == member && c.peer.Nonce != keep {
+			c.close(errRenewed)
+		}
+	}
+	end(m.inbound[member.NodeID])
+	if l := m.links[member.NodeID]; l != nil {
+		end(l.conn.Load())
+	}
+}
+
 func (m *Mesh) closeAll() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

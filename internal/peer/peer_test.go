@@ -577,3 +577,62 @@ func FuzzReadGreeting(f *testing.F) {
 	f.Add([]byte(handshakeMagic))
 	f.Fuzz(func(_ *testing.T, in []byte) { _, _ = readGreeting(bytes.NewReader(in)) })
 }
+
+// An acceptor does not see that the dialer refuses it: what the other side has refused stays known, and is logged once.
+func TestOneSidedRefusalIsKept(t *testing.T) {
+	r := newRig(t)
+	r.start(helloOf(1, 1), []int32{3}, func(o *Options) {
+		o.Admit = func(*Hello) error { return &Refusal{Code: RefusedBoot, Text: "an older disk"} }
+	})
+	var log strings.Builder // of one goroutine each for the two directions, under mu
+	var mu sync.Mutex
+	old := r.start(helloOf(3, 3), []int32{1}, func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
+	})
+	for refused, accepted := 0, 0; refused < 3 || accepted < 3; {
+		e := old.wait(t, "both directions tried", func(e Event) bool { return e.Kind == Incompatible || e.Kind == Connected })
+		if e.Kind == Incompatible {
+			refused++
+		} else {
+			accepted++
+		}
+		var refusal *Refusal
+		if p := old.Peer(1); refused > 0 && (!errors.As(p.Err, &refusal) || !refusal.Remote || refusal.Code != RefusedBoot) {
+			t.Fatalf("after %d refusals and %d connections that ended at once: %v", refused, accepted, p.Err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if n := strings.Count(log.String(), "node refused"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, log.String())
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+func TestHangUpEndsAllButOneProcess(t *testing.T) {
+	r := newRig(t)
+	a := r.start(helloOf(1, 1), []int32{2}, nil)
+	b := r.start(helloOf(2, 22), []int32{1}, nil)
+	both := func() bool { p := a.Peer(2); return p.Out && p.In }
+	until(t, "connected", both)
+	connects := a.Peer(2).Connects
+	a.HangUp(Member{NodeID: 2, DiskID: disk(77)}, 0)
+	a.HangUp(helloOf(2, 0).Member, 22)
+	time.Sleep(50 * time.Millisecond)
+	if p := a.Peer(2); !both() || p.Connects != connects {
+		t.Errorf("another disk was meant, or this process kept: %+v", p)
+	}
+	a.HangUp(helloOf(2, 0).Member, 21)
+	b.wait(t, "disconnected", func(e Event) bool { return e.Kind == Disconnected })
+	until(t, "connected again", func() bool { return both() && a.Peer(2).Connects >= connects+2 })
+}

@@ -202,6 +202,7 @@ func (c *conn) request(ctx context.Context, h header, payload []byte) {
 	own := append([]byte(nil), payload[4:]...)
 	c.handlers.Go(func() {
 		defer func() { <-slots }()
+		ending := ctx
 		ctx, cancel := ctx, context.CancelFunc(func() {})
 		if timeoutMs > 0 {
 			ctx, cancel = context.WithTimeout(ctx, time.Duration(timeoutMs)*time.Millisecond)
@@ -209,6 +210,7 @@ func (c *conn) request(ctx context.Context, h header, payload []byte) {
 		defer cancel()
 		out, err := fn.(CallHandler)(ctx, &c.peer, own)
 		switch {
+		case err != nil && ending.Err() != nil: // broken off with the connection: what it has done is not known, and its end says so
 		case err != nil:
 			c.respond(h, flagError, []byte(err.Error()))
 		case len(out) > MaxFrame:

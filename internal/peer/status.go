@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"syscall"
@@ -52,11 +53,20 @@ type nodeState struct {
 	met       bool
 	refused   bool // the last dial since the last connection was answered with "nobody listens"
 	refusedAt time.Time
-	err       error
-	said      string          // logged last, not to be repeated
-	refusals  map[bool]string // logged last of refused handshakes, dialed and not
+	errs      [2]error  // of the last attempt in each direction, see way
+	said      string    // logged last, not to be repeated
+	refusals  [2]string // logged last of refused handshakes in each direction
 	dials     int64
 	connects  int64
+}
+
+// way is the index of a direction: 0 for what the other node dials, 1 for what this one does. One may be accepted where the other is
+// refused: an acceptor does not see that the dialer refuses it.
+func way(out bool) int {
+	if out {
+		return 1
+	}
+	return 0
 }
 
 // PeerStatus is how things are with a node.
@@ -75,7 +85,7 @@ type PeerStatus struct {
 	Connects    int64
 	QueueFrames int
 	QueueBytes  int
-	Err         error // of the last attempt
+	Err         error // of the last attempt, this node's own first; nil once it has succeeded
 }
 
 // Gone reports whether the process met last has certainly ended: both connections are down and nobody listens any more.
@@ -126,7 +136,8 @@ func (m *Mesh) connected(c *conn) {
 	if !s.met || s.hello.Member != c.peer.Member || s.hello.Boot <= c.peer.Boot {
 		s.hello, s.met = c.peer, true
 	}
-	s.refused, s.err, s.said, s.refusals = false, nil, "", nil
+	s.refused, s.said = false, ""
+	s.errs[way(c.out)], s.refusals[way(c.out)] = nil, ""
 	s.connects++
 	m.mu.Unlock()
 	if other {
@@ -169,7 +180,7 @@ func (m *Mesh) unreachable(node int32, err error) {
 	m.mu.Lock()
 	s := m.state(node)
 	s.dials++
-	s.err, s.refused = err, kind == Refused
+	s.errs[way(true)], s.refused = err, kind == Refused
 	if s.refused {
 		s.refusedAt = time.Now()
 	}
@@ -194,15 +205,16 @@ func (m *Mesh) refused(node int32, out bool, r *Refusal) {
 	m.mu.Lock()
 	s := m.state(node)
 	s.refused = false // somebody listens
-	s.err = r
-	news := s.refusals[out] != said
-	if s.refusals == nil {
-		s.refusals = map[bool]string{}
-	}
-	s.refusals[out] = said
+	s.errs[way(out)] = r
+	news := s.refusals[way(out)] != said
+	s.refusals[way(out)] = said
 	m.mu.Unlock()
 	if news {
-		m.o.Logger.Warn("node refused", "node", node, "dialed", out, "err", r)
+		level := slog.LevelWarn
+		if r.Code == RefusedBoot {
+			level = slog.LevelError // it does not pass
+		}
+		m.o.Logger.Log(context.Background(), level, "node refused", "node", node, "dialed", out, "err", r)
 	}
 	m.emit(Event{Kind: Incompatible, Node: node, Out: out, Err: r})
 }
@@ -229,7 +241,10 @@ func (m *Mesh) Peer(node int32) PeerStatus {
 func (m *Mesh) peer(id int32) PeerStatus {
 	p := PeerStatus{Node: id, Address: m.o.Addr(id)}
 	if s := m.nodes[id]; s != nil {
-		p.Hello, p.Refused, p.RefusedAt, p.Err, p.Connects = s.hello, s.refused, s.refusedAt, s.err, s.connects
+		p.Hello, p.Refused, p.RefusedAt, p.Connects = s.hello, s.refused, s.refusedAt, s.connects
+		if p.Err = s.errs[way(true)]; p.Err == nil {
+			p.Err = s.errs[way(false)]
+		}
 	}
 	if l := m.links[id]; l != nil {
 		if c := l.conn.Load(); c != nil {

@@ -50,9 +50,39 @@ func (r *Replica) ReportCorrupt(at int64, err error) {
 
 // Damaged is what is wrong with the log; nil if nothing is known to be.
 func (r *Replica) Damaged() error {
+	if r.log == nil {
+		return ErrOffline
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.corrupt
+}
+
+// Damage is a replica that cannot be read as a whole, and why.
+type Damage struct {
+	Replica *Replica
+	Err     error
+}
+
+// Damaged are the replicas whose log is damaged, or could not be opened, as far as that is known; at most as many as limit says.
+func (s *Set) Damaged(limit int) []Damage {
+	var some []*Replica
+	s.mu.RLock()
+	for _, t := range s.topics {
+		for _, r := range t.partitions {
+			if r != nil && len(some) < limit && (r.log == nil || r.corruptAt.Load() != 0) {
+				some = append(some, r)
+			}
+		}
+	}
+	s.mu.RUnlock()
+	var all []Damage
+	for _, r := range some { // not under the lock of the table, which comes after that of a replica
+		if err := r.Damaged(); err != nil {
+			all = append(all, Damage{r, err})
+		}
+	}
+	return all
 }
 
 // reread looks again at what was reported.
@@ -82,19 +112,22 @@ func (r *Replica) damaged(err error, generation int64) {
 	}
 	r.corrupt = err
 	r.corruptAt.Store(1)
-	role := "none"
+	role, then := "none", "nothing is served of it"
 	if r.following != nil {
-		role = "follower"
+		role, then = "follower", "it leaves the ISR, and begins anew from its leader"
 		r.following.Faulty()
 	}
 	if r.leading != nil {
 		role = "leader"
+		then = "another replica that is in sync is to lead, and this one to begin anew from it"
+		if len(r.leading.view.ISR) < 2 {
+			then = "no other replica is in sync, so reads of what is damaged are refused and the rest is served; see docs/operations.md, Damage"
+		}
 		r.leading.Resign(false)
 	}
 	r.mu.Unlock()
 	r.set.stats.damaged.Add(1)
-	r.set.log.Error("partition data is damaged here: another replica is to lead, and this one to begin anew", "partition", r.id.String(), "topic", r.topic,
-		"role", role, "err", err)
+	r.set.log.Error("partition data is damaged here: "+then, "partition", r.id.String(), "topic", r.topic, "role", role, "err", err)
 	if role == "follower" {
 		r.set.voidAll(r.id)
 		r.set.announce(r)

@@ -148,6 +148,9 @@ func TestDamagedLeaderResigns(t *testing.T) {
 	n.flip(1)
 	n.readDamage(n.replica(1, id))
 	n.until("another node leads", func() bool { l := n.leader("t"); return l == 2 || l == 3 })
+	if !n.said.has("partition data is damaged here: another replica that is in sync is to lead") {
+		t.Error("the log does not say that another replica is to lead")
+	}
 	leader := n.replica(n.leader("t"), id)
 	n.until("it knows", leader.Leads)
 	if err := ended(t, n.produce(leader, "goes on", true)); err != nil {
@@ -170,6 +173,12 @@ func TestDamagedLeaderAlone(t *testing.T) {
 	n.flip(1)
 	n.readDamage(leader)
 	n.until("it knows of the damage", func() bool { return leader.Damaged() != nil })
+	if n.said.has("another replica that is in sync is to lead") || !n.said.has("partition data is damaged here: no other replica is in sync") {
+		t.Error("the log says that another replica is to lead, and there is none")
+	}
+	if all := n.nodes[1].set.Damaged(10); len(all) != 1 || all[0].Replica != leader || all[0].Err == nil {
+		t.Errorf("node 1 lists as damaged: %v", all)
+	}
 	time.Sleep(300 * time.Millisecond)
 	if n.leader("t") != 1 || !leader.Leads() || leader.Start() != 0 || leader.End() != end {
 		t.Fatalf("leader %d; node 1 leads: %t, has %d to %d", n.leader("t"), leader.Leads(), leader.Start(), leader.End())
@@ -181,6 +190,9 @@ func TestDamagedLeaderAlone(t *testing.T) {
 	n.until("node 2 leads", func() bool { return n.leader("t") == 2 })
 	n.until("node 1 is repaired", func() bool { return n.nodes[1].set.Stats().Repaired == 1 && slices.Contains(n.isr("t"), 1) })
 	n.equal(id, end, 1, 2)
+	if all := n.nodes[1].set.Damaged(10); len(all) != 0 {
+		t.Errorf("node 1 lists as damaged what is repaired: %v", all)
+	}
 }
 
 // The comparison finds damage of a follower that nobody has read, here a lost file, and it is repaired.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,6 +37,25 @@ type network struct {
 	// refuse has ISR changes with node 3 wait for it and then refused; nil: they are not.
 	refuse chan struct{}
 	log    []metadata.Event
+	said   said
+}
+
+// said is what the nodes' replicas have logged.
+type said struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) has(words string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Contains(s.text.String(), words)
 }
 
 type netNode struct {
@@ -85,7 +105,7 @@ func (n *network) start(id int32) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	set := NewSet(Options{NodeID: id, Incarnation: incarnation, Store: store, Logger: slog.New(slog.DiscardHandler),
+	set := NewSet(Options{NodeID: id, Incarnation: incarnation, Store: store, Logger: slog.New(slog.NewTextHandler(&n.said, nil)),
 		Open: func(ctx context.Context, to int32, class peer.Class) (peer.Stream, error) { return n.dial(ctx, id, to) },
 		ChangeISR: func(_ context.Context, changes []controller.IsrChange) ([]error, error) {
 			return n.changeISR(id, changes)

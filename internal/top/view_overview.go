@@ -141,7 +141,7 @@ func (m *model) countLine(t theme, width int) string {
 	return t.dim.Render(cut(text, width))
 }
 
-// findings are the reasons for a verdict that is not healthy.
+// findings are the reasons for a verdict that is not healthy, and for having nothing to spare.
 func (m *model) findings(t theme, width, limit int) []string {
 	var out []string
 	for i, f := range m.snap.Status.Findings {
@@ -150,8 +150,11 @@ func (m *model) findings(t theme, width, limit int) []string {
 			break
 		}
 		glyph, st := t.glyphs.warn, t.warn
-		if f.Severity == metaclient.Unavailable {
+		switch f.Severity {
+		case metaclient.Unavailable:
 			glyph, st = t.glyphs.bad, t.bad
+		case metaclient.Healthy:
+			glyph, st = t.glyphs.dot, t.dim
 		}
 		out = append(out, st.Render(cut(" "+glyph+" "+cli.Printable(f.Text), width)))
 	}

@@ -36,7 +36,7 @@ for node in node2 node1; do
   ok "$node stops" ./stop.sh "$node"
   cp -a "$DATA/$node" "$WORK/old"
   wipe "$node"
-  ok "$node, wiped, does not serve and says what to do" says 'waits for add-node, and never by itself: .*put its old data directory back' exits 1 ./start.sh "$node"
+  ok "$node, wiped, does not serve and says what to do" says 'waits for add-node, which is not built yet, and never by itself: .*put its old data directory back' exits 1 ./start.sh "$node"
   ok 'it has founded nothing' test ! -e "$DATA/$node/meta.properties"
   ok 'status says that its directory is empty' gives "node ${node#node} runs on an empty directory" ctl status
   ok 'and that it is DEGRADED or UNAVAILABLE' exits 10 ctl status

@@ -90,4 +90,15 @@ ok "both come back" ./start.sh "$away" "$other"
 ok 'HEALTHY' healthy
 ok 'equal hashes' hashes
 for s in ${SESSIONS[@]+"${SESSIONS[@]}"}; do ok "top shows it (${s##*-})" screen "$s" 'HEALTHY'; done
+
+# a disk that is put back to an older state: nobody hears it any more, and all say so
+back=${away#node}
+ok "$away stops" ./stop.sh "$away"
+cp -a "$DATA/$away" "$WORK/older"
+ok 'it comes back, and the others remember that' ./start.sh "$away"
+ok 'and stops' ./stop.sh "$away"
+rm -rf "${DATA:?}/$away" && cp -a "$WORK/older" "$DATA/$away"
+ok 'start.sh says why it does not serve, before its time is over' gives "$away runs, .*never by itself: node . at .* refuses this node: the disk of node $back was put back" exits 1 timeout 15 ./start.sh "$away"
+ok 'so does the status, and what to do' within 10 finding "node $back is refused by nodes ., . for good: its disk was put back" 'keep the other nodes running'
+ok 'its log says it once a node' test "$(grep -c 'node refused' "$DATA/$away.log")" = 2
 finish
