@@ -43,7 +43,7 @@ All verbs: pkg.go.dev/github.com/twmb/franz-go/pkg/kgo#NewRecordFormatter`,
   chronikctl consume orders -g billing`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeTopics(app),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runConsume(cmd.Context(), app, &o, args)
+			return runConsume(cmd.Context(), app, &o, topicNames(args))
 		},
 	}
 	f := cmd.Flags()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -443,5 +444,12 @@ func TestWordsForRefusals(t *testing.T) {
 	})
 	if r := sh.run(t, "topic", "delete", "orders", "--yes"); r.code != cli.ExitFailed || !strings.Contains(r.out, "INVALID_REQUEST: Internal topic orders cannot be deleted.") {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What --output name prints goes back in: chronikctl topic delete $(chronikctl topic list -o name).
+func TestTopicNamesAsTheyArePrinted(t *testing.T) {
+	if got := topicNames([]string{"orders", "topic/orders", "topic."}); !slices.Equal(got, []string{"orders", "orders", "topic."}) {
+		t.Fatal(got)
 	}
 }

@@ -52,7 +52,7 @@ Exit code 0 means that every record was acknowledged.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			topic := ""
 			if len(args) == 1 {
-				topic = args[0]
+				topic = topicNames(args)[0]
 			}
 			return runProduce(cmd.Context(), app, &o, topic)
 		},

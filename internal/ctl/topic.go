@@ -113,6 +113,15 @@ func (r topicRow) state() cli.Cell {
 	return cli.Cell{Text: "ok", Level: cli.LevelGood}
 }
 
+// topicNames takes topics as they are typed, or as --output name prints them.
+func topicNames(args []string) []string {
+	names := make([]string, len(args))
+	for i, a := range args {
+		names[i] = strings.TrimPrefix(a, "topic/") // a topic's name has no slash
+	}
+	return names
+}
+
 func topicListView(rows []topicRow) cli.View {
 	g := &cli.Grid{Empty: "no topics", Columns: []cli.Column{{Title: "TOPIC"}, {Title: "PARTITIONS", Right: true}, {Title: "REPLICAS", Right: true},
 		{Title: "STATE"}, {Title: "ID", Wide: true}, {Title: "INTERNAL", Wide: true}}}

@@ -31,7 +31,7 @@ Without a terminal --yes or --dry-run is required.`,
 				return err
 			}
 			defer c.Close()
-			return deleteTopics(cmd.Context(), app, c, &out, change, args)
+			return deleteTopics(cmd.Context(), app, c, &out, change, topicNames(args))
 		},
 	}
 	out.Register(cmd)

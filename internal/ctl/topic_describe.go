@@ -58,7 +58,7 @@ func topicDescribeCommand(app *cli.App) *cobra.Command {
 			defer c.Close()
 			ctx, cancel := app.WithTimeout(cmd.Context())
 			defer cancel()
-			docs, err := describeTopics(ctx, c, args, all)
+			docs, err := describeTopics(ctx, c, topicNames(args), all)
 			if err != nil {
 				return err
 			}
