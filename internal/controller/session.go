@@ -50,7 +50,7 @@ type Heartbeat struct {
 	Applied int64 `json:"applied"`
 	// Ready: the broker serves clients. One that has just registered is put into service with the first ready heartbeat.
 	Ready bool `json:"ready"`
-	// PausedMs is for how long the broker's process did not run just now, as its own clock shows; 0 if it did.
+	// PausedMs is for how long the broker's process did not run just now, at least, as its own clock shows; 0 if it did.
 	PausedMs int64 `json:"pausedMs,omitempty"`
 }
 

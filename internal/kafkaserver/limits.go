@@ -39,7 +39,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.MaxConnections, d.MaxConnections)
 	setDefault(&l.MaxPerIP, d.MaxPerIP)
 	setDefault(&l.IdleTimeout, d.IdleTimeout)
-	setDefault(&l.InFlightBytes, d.InFlightBytes)
+	setDefault(&l.InFlightBytes, max(d.InFlightBytes, 2*int64(l.RequestMaxBytes))) // the largest, in a buffer that has grown by doubling
 	setDefault(&l.ChunkBytes, d.ChunkBytes)
 	setDefault(&l.FetchBytes, d.FetchBytes)
 	setDefault(&l.FrameTimeout, d.FrameTimeout)

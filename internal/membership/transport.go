@@ -92,8 +92,8 @@ func (t *transport) forgetLeader() {
 	if r == nil || r.State() != raft.Candidate {
 		return
 	}
-	if _, leader := r.LeaderWithID(); leader == "" {
-		return
+	if _, leader := r.LeaderWithID(); leader == "" || time.Since(r.LastContact()) < heartbeatTimeout {
+		return // one that is heard makes it a follower in its next campaign
 	}
 	select {
 	case t.rpcs <- electNow():

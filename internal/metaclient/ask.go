@@ -28,15 +28,19 @@ type nodeClients struct {
 // learn takes over where a node is.
 func (n *nodeClients) learn(id int32, address string) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.address == nil {
 		n.address, n.clients = map[int32]string{}, map[string]*kgo.Client{}
 	}
+	var gone *kgo.Client
 	if old := n.address[id]; old != address && n.clients[old] != nil {
-		n.clients[old].Close()
+		gone = n.clients[old]
 		delete(n.clients, old)
 	}
 	n.address[id] = address
+	n.mu.Unlock()
+	if gone != nil {
+		gone.Close() // may wait for a silent node
+	}
 }
 
 // node is the broker with an id, nil if it is not known where that is.

@@ -100,7 +100,11 @@ func (c *Client) logBounds(ctx context.Context) (start, end int64, err error) {
 		return 0, 0, kerr.LeaderNotAvailable
 	}
 	e, err := c.extentsOf(ctx, leader, map[string][]int32{MetadataTopic: {0}})
-	return e[MetadataTopic][0].Start, e[MetadataTopic][0].End, err
+	x, ok := e[MetadataTopic][0]
+	if err == nil && !ok {
+		err = fmt.Errorf("offsets of %s: %w: the answer does not name it", MetadataTopic, kerr.UnknownTopicOrPartition)
+	}
+	return x.Start, x.End, err
 }
 
 // OpenTail opens the log at an offset; below the log's start it begins at the start.

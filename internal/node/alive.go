@@ -12,7 +12,7 @@ import (
 const (
 	// aliveWithin bounds how long a node may take to say that it is there. One that takes longer is slow, not dead: nothing is known of it.
 	aliveWithin = 250 * time.Millisecond
-	// slowFor is how long a node that took longer is not asked again: clients must not wait for it each time, and its session ends by then.
+	// slowFor is how long a node that took longer is not asked again: clients must not wait for it each time.
 	slowFor = time.Second
 )
 

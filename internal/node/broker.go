@@ -42,7 +42,7 @@ type broker struct {
 	isolated atomic.Bool
 	heard    atomic.Int64 // when the newest heartbeat that was answered had been sent, on the clock of began
 	current  atomic.Int64 // the same of those whose answer's metadata this node shows
-	paused   atomic.Int64 // how long the last pause of this process was; nanoseconds
+	paused   atomic.Int64 // how long the last pause of this process was at least; nanoseconds
 	pauseEnd atomic.Int64 // when it ended
 	resumed  atomic.Int64 // when this process ran again after a pause or a time without a controller: what was shown before may be old
 	ran      atomic.Int64 // when run last looked, on that clock: long ago in a process that has not run
@@ -128,7 +128,7 @@ func (b *broker) run(ctx context.Context) error {
 		now := b.clock()
 		if paused := time.Duration(now - b.ran.Load()); paused > pausedFor {
 			b.n.logger.Warn("this process was not running", "ms", paused.Milliseconds())
-			b.paused.Store(int64(paused))
+			b.paused.Store(int64(paused - controller.HeartbeatEvery)) // it ran for some of it
 			b.resumed.Store(now)
 			b.pauseEnd.Store(now)
 		}

@@ -789,3 +789,24 @@ func TestUncommittedBytesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// A State carries what it must; more only when that is all there is, so that what recycling writes stays small under a stuck high watermark.
+func TestStatesCarryNoMoreThanTheyMust(t *testing.T) {
+	f := newFixture(t, vfs.NewMem(), nil)
+	fill := func(l *Log, batches int) (first uint64) {
+		for range batches {
+			f.append(l, makeBatch(1, 1000, testTime, nil))
+			if err := f.s.syncWAL(); err != nil { // each in a commit of its own
+				t.Fatal(err)
+			}
+		}
+		return l.view[0].seq
+	}
+	small, large := f.create(testID(1, 0)), f.create(testID(1, 1))
+	if first := fill(small, 2); len(small.toCarry(first, 3500, f.s.DurableSeq())) != 2 {
+		t.Fatal("a small tail is not carried whole")
+	}
+	if first := fill(large, 10); len(large.toCarry(first, 3500, f.s.DurableSeq())) != 1 {
+		t.Fatalf("%d batches of a large tail are carried, 1 must be", len(large.toCarry(first, 3500, f.s.DurableSeq())))
+	}
+}

@@ -127,7 +127,7 @@ func (m *Mesh) Renew() {
 }
 
 // HangUp ends the control connections with the processes of a member, except for the one with the nonce keep (0: none is kept): they are
-// refused from now on, and a process learns why only when it says hello.
+// refused from now on, and a process learns why only when it says hello. One that is just being admitted may stay; it learns nothing.
 func (m *Mesh) HangUp(member Member, keep uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -38,8 +38,8 @@ func (w *WAL) Append(kind uint8, size int, fill func(dst []byte), sub *Sub, mark
 }
 
 // AppendDeferred is Append for a record that need not be durable soon: it does not start a commit but goes with the next one, which
-// another Append, a Sync, a full buffer or the Seal of an idle log starts. So records that would each take a block of their own on a quick
-// disk are packed. LastSeq does not count it until then.
+// another Append, a Sync, a full buffer, Close, or the Seal that is due of an idle log starts: whoever needs it durable calls Sync. So
+// records that would each take a block of their own on a quick disk are packed. LastSeq does not count it until then.
 func (w *WAL) AppendDeferred(kind uint8, size int, fill func(dst []byte)) (Ref, error) {
 	return w.add(kind, size, fill, nil, 0, true)
 }

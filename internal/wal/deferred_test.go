@@ -67,6 +67,28 @@ func TestDeferredRecordsArePacked(t *testing.T) {
 	mustClose(t, w)
 }
 
+// A commit of deferred records that is all that may be pending is started by whoever needs room.
+func TestDeferredRecordsMakeRoom(t *testing.T) {
+	o := testOptions(vfs.NewMem())
+	o.MaxPendingBytes = 16 << 10
+	w, _ := mustOpen(t, o, nil)
+	deferRecord(t, w, payload(0, 10_000))
+	appended := make(chan error, 1)
+	go func() {
+		_, err := w.Append(testKind, 10_000, func([]byte) {}, nil, 0)
+		appended <- err
+	}()
+	select {
+	case err := <-appended:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("an append waits for deferred records that nobody writes")
+	}
+	mustClose(t, w)
+}
+
 // Deferred records never wait for more than the log's own bounds: what is pending, and the Seal of an idle log.
 func TestDeferredRecordsDoNotStay(t *testing.T) {
 	o := testOptions(vfs.NewMem())
