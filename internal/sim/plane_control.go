@@ -143,9 +143,9 @@ func (w *plane) register(m *machine, at int) {
 	w.control(at, func(c *controller.Controller) func() {
 		_, err := c.RegisterBroker(background, reg)
 		w.trace("controller %d: node %d registers: %v", at, m.id, err)
-		nonce := m.nonce
-		return func() {
-			if err == nil && m.nonce == nonce {
+		nonce, on := m.nonce, m.diskID
+		return func() { // the answer may come when the process has ended, and its disk is gone
+			if err == nil && m.nonce == nonce && m.diskID == on {
 				m.wiped = false
 			}
 		}
