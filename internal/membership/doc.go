@@ -17,9 +17,10 @@
 //  7. Removing a server does not stop its process.
 //  8. A vote is asked for on a connection to the process that is there: dead ones that are kept are tried past.
 //  9. A candidate knows no leader: what it learnt while it elected itself is forgotten before the next request for its vote.
+//  10. A banned member (Ban) neither votes nor leads here: no connection with it is made or kept.
 //
 // Concurrency: Membership may be used by all goroutines. OnClaim runs on Raft's FSM goroutine and must return quickly.
 //
 // Files: membership.go (open, claim, close), lead.go (elections that do not wait, hand-over), fsm.go (members and claim), store.go (bbolt), entry.go (its encoding),
-// transport.go (the wrapper), stream.go (connections and their handshake), logger.go (Raft's log lines).
+// transport.go (the wrapper), stream.go (connections and their handshake), bans.go (with whom there are none), logger.go (Raft's log lines).
 package membership

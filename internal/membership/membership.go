@@ -20,6 +20,8 @@ import (
 
 // Errors of this package.
 var (
+	// ErrBanned is a connection with a server that Ban has named.
+	ErrBanned = errors.New("raft server is banned")
 	// ErrHandshake is a connection refused because of another cluster, server or version.
 	ErrHandshake = errors.New("raft handshake refused")
 	// ErrStore is a failed or stuck write of the store.
@@ -84,6 +86,7 @@ type Options struct {
 	Logger  *slog.Logger
 
 	transport raft.Transport // tests: instead of the network
+	bans      *bans
 }
 
 // Membership is this node's part in the election.
@@ -100,6 +103,7 @@ type Membership struct {
 // Open starts Raft. On an empty directory it founds the cluster from Options.Founders, which every founder must list alike.
 // A node that is the only voter elects itself at once.
 func Open(o Options) (*Membership, error) {
+	o.bans = newBans()
 	m := &Membership{o: o, fsm: newFSM(o)}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create raft directory: %w", err)

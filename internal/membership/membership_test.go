@@ -219,7 +219,7 @@ func TestHandshakeRefusesAndIsBounded(t *testing.T) {
 	if _, err := s.Dial(encodeAddress(wrong), time.Second); err == nil || !strings.Contains(err.Error(), "it is") {
 		t.Errorf("dialling another disk: %v", err)
 	}
-	other := &streamLayer{cluster: "other", self: o.Self}
+	other := &streamLayer{bans: newBans(), cluster: "other", self: o.Self}
 	if _, err := other.Dial(right, time.Second); err == nil || !strings.Contains(err.Error(), "another cluster") {
 		t.Errorf("dialling from another cluster: %v", err)
 	}

@@ -31,6 +31,7 @@ const (
 	handshakeWrongVersion
 	handshakeWrongCluster
 	handshakeWrongServer
+	handshakeBanned
 )
 
 // streamLayer makes connections for Raft and refuses those that mean another server or cluster: Raft itself counts votes
@@ -39,6 +40,7 @@ type streamLayer struct {
 	listener net.Listener
 	cluster  string
 	self     Member
+	bans     *bans
 	accepted chan net.Conn
 	slots    chan struct{}
 	closing  context.Context // done once Close was called
@@ -51,8 +53,11 @@ var _ raft.StreamLayer = (*streamLayer)(nil)
 
 func newStreamLayer(o Options) *streamLayer {
 	s := &streamLayer{
-		listener: o.Listener, cluster: o.ClusterID, self: o.Self,
+		listener: o.Listener, cluster: o.ClusterID, self: o.Self, bans: o.bans,
 		accepted: make(chan net.Conn), slots: make(chan struct{}, maxHandshakes),
+	}
+	if s.bans == nil {
+		s.bans = newBans()
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.done.Go(s.acceptAll)
@@ -83,58 +88,70 @@ func (s *streamLayer) acceptAll() {
 		s.done.Go(func() {
 			defer func() { <-s.slots }()
 			defer context.AfterFunc(s.closing, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-			if err := s.answer(conn); err != nil {
+			from, err := s.answer(conn)
+			if err != nil {
+				_ = conn.Close()
+				return
+			}
+			known := s.bans.watch(from, conn)
+			if known == nil {
 				_ = conn.Close()
 				return
 			}
 			select {
-			case s.accepted <- conn:
+			case s.accepted <- known:
 			case <-s.closing.Done():
-				_ = conn.Close()
+				_ = known.Close()
 			}
 		})
 	}
 }
 
-// answer reads the question of a caller and replies.
-func (s *streamLayer) answer(conn net.Conn) error {
+// answer reads the question of a caller, replies, and returns the caller's id.
+func (s *streamLayer) answer(conn net.Conn) (from string, err error) {
 	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
-		return err
+		return "", err
 	}
 	head := make([]byte, len(handshakeMagic)+1)
 	if _, err := io.ReadFull(conn, head); err != nil {
-		return err
+		return "", err
 	}
 	code := handshakeOK
 	switch {
 	case string(head[:len(handshakeMagic)]) != handshakeMagic:
-		return ErrHandshake // not one of ours: say nothing
+		return "", ErrHandshake // not one of ours: say nothing
 	case head[len(handshakeMagic)] != handshakeVersion:
 		code = handshakeWrongVersion
 	default:
 		texts, err := readTexts(conn, 3)
 		if err != nil {
-			return err
+			return "", err
 		}
+		from = texts[1]
 		switch {
 		case texts[0] != s.cluster:
 			code = handshakeWrongCluster
 		case texts[2] != string(s.self.serverID()):
 			code = handshakeWrongServer
+		case s.bans.has(from):
+			code = handshakeBanned
 		}
 	}
 	if _, err := conn.Write(appendText([]byte{code}, string(s.self.serverID()))); err != nil {
-		return err
+		return "", err
 	}
 	if code != handshakeOK {
-		return ErrHandshake
+		return "", ErrHandshake
 	}
-	return conn.SetDeadline(time.Time{})
+	return from, conn.SetDeadline(time.Time{})
 }
 
 // Dial connects to a server and makes sure that it is the one that is meant.
 func (s *streamLayer) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	address, id := decodeAddress(to)
+	if s.bans.has(id) {
+		return nil, fmt.Errorf("dial raft server %s: %w", id, ErrBanned)
+	}
 	conn, err := net.DialTimeout("tcp", address, timeout)
 	if err != nil {
 		return nil, err
@@ -142,7 +159,11 @@ func (s *streamLayer) Dial(to raft.ServerAddress, timeout time.Duration) (net.Co
 	if err := s.ask(conn, id); err != nil {
 		return nil, errors.Join(fmt.Errorf("dial raft server %s at %s: %w", id, address, err), conn.Close())
 	}
-	return conn, nil
+	known := s.bans.watch(id, conn)
+	if known == nil {
+		return nil, errors.Join(fmt.Errorf("dial raft server %s: %w", id, ErrBanned), conn.Close())
+	}
+	return known, nil
 }
 
 func (s *streamLayer) ask(conn net.Conn, id string) error {
@@ -170,6 +191,8 @@ func (s *streamLayer) ask(conn net.Conn, id string) error {
 		return fmt.Errorf("%w: it speaks another version", ErrHandshake)
 	case handshakeWrongCluster:
 		return fmt.Errorf("%w: it belongs to another cluster", ErrHandshake)
+	case handshakeBanned:
+		return fmt.Errorf("%w: it does not hear this disk any more", ErrHandshake)
 	default:
 		return fmt.Errorf("%w: it is %q", ErrHandshake, texts[0])
 	}

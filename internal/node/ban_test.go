@@ -140,4 +140,11 @@ func TestACopyOfADiskIsNamed(t *testing.T) {
 			t.Errorf("node %d sees node 3 as %s", n.id.NodeID, state)
 		}
 	}
+	// Node 3 runs on and would lead, which it cannot; the others find a leader among themselves, each time that both start again.
+	for range 3 {
+		for _, n := range nodes[:2] {
+			stopNode(t, n)
+		}
+		copy(nodes, startAll(t, configs[0], configs[1]))
+	}
 }

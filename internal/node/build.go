@@ -93,6 +93,13 @@ func (n *Node) startElection() error {
 		return fmt.Errorf("start election: %w", n.withHint(err))
 	}
 	n.onStop("election", func(context.Context) error { return n.members.Close() })
+	n.bansMu.Lock()
+	banned := n.bans
+	n.electing, n.bans = n.members, nil
+	n.bansMu.Unlock()
+	for _, m := range append(banned, n.meta.Status().Banned...) {
+		n.banVoter(m)
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chronik-io/chronik/internal/controller"
+	"github.com/chronik-io/chronik/internal/membership"
 	"github.com/chronik-io/chronik/internal/metadata"
 	"github.com/chronik-io/chronik/internal/peer"
 	"github.com/chronik-io/chronik/internal/version"
@@ -144,8 +145,20 @@ func (n *Node) ban(h *peer.Hello) *peer.Refusal {
 		keep = controller.NonceOf(b.Incarnation)
 	}
 	n.mesh.HangUp(h.Member, keep)
+	n.banVoter(h.Member)
 	return &peer.Refusal{Code: peer.RefusedBoot, Text: fmt.Sprintf("the disk of node %d %s: what it had promised is not known there, so nothing that runs on it is heard "+
 		"any more, its newest directory included; see docs/operations.md", h.Member.NodeID, what)}
+}
+
+// banVoter keeps a disk that the metadata log does not hear out of the election too.
+func (n *Node) banVoter(m peer.Member) {
+	n.bansMu.Lock()
+	defer n.bansMu.Unlock()
+	if n.electing == nil {
+		n.bans = append(n.bans, m) // for startElection
+		return
+	}
+	n.electing.Ban(membership.Member{NodeID: m.NodeID, DiskID: m.DiskID})
 }
 
 // followImage keeps connections to all brokers. It is called for each new image.

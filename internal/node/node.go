@@ -58,6 +58,11 @@ type Node struct {
 	store   *partition.Store
 	meta    *metalog.Log
 	members *membership.Membership
+
+	bansMu   sync.Mutex             // guards the two below: others are refused before the election starts
+	electing *membership.Membership // nil before
+	bans     []metalog.Member       // to be told to it
+
 	// incarnation is what this process registers as: a broker that comes back is not the one that went.
 	incarnation uuid.UUID
 	controller  *controller.Controller
