@@ -31,13 +31,17 @@ func (b *broker) Isolated() bool {
 	return b.isolated.Load() || time.Duration(b.clock()-b.ran.Load()) > pausedFor
 }
 
-// silent is for how long nothing has come from a node on the connections with it; 0 if there is none, as then nothing is known.
+// silent is for how long nothing has come from a node on the connections with it; 0 if there is none any more, as then nothing is known. One
+// that this process has never heard has been silent since it began.
 func (b *broker) silent(node int32) time.Duration {
-	heardMs := b.n.mesh.Peer(node).HeardMs
-	if heardMs == 0 {
-		return 0
+	p := b.n.mesh.Peer(node)
+	switch {
+	case p.HeardMs != 0:
+		return max(0, time.Since(time.UnixMilli(p.HeardMs)))
+	case p.Hello.Nonce == 0:
+		return time.Since(b.began)
 	}
-	return max(0, time.Since(time.UnixMilli(heardMs)))
+	return 0
 }
 
 // Suspects implements kafkaserver.Cluster: the nodes that this one was connected to and has lost both ways.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -328,12 +329,18 @@ func (w *leaderWatch) considerHandOver() {
 	}
 }
 
-// bestPeer is the reachable voter that is known to have most of the log.
+// bestPeer is the reachable voter that is known to have most of the log, or, if none can be reached at the wal port, one of the others:
+// Raft may reach it.
 func (n *Node) bestPeer(st *metalog.Status) (best membership.Member, ok bool) {
 	match := int64(-1)
+	var away []metalog.Member
 	for _, v := range st.Voters.Members {
 		p := n.mesh.Peer(v.NodeID)
-		if v == n.self() || !p.Out && !p.In {
+		if v == n.self() {
+			continue
+		}
+		if !p.Out && !p.In {
+			away = append(away, v)
 			continue
 		}
 		has := int64(0)
@@ -345,6 +352,10 @@ func (n *Node) bestPeer(st *metalog.Status) (best membership.Member, ok bool) {
 		if has > match {
 			best, match, ok = membership.Member{NodeID: v.NodeID, DiskID: v.DiskID}, has, true
 		}
+	}
+	if !ok && len(away) > 0 {
+		v := away[rand.IntN(len(away))]
+		best, ok = membership.Member{NodeID: v.NodeID, DiskID: v.DiskID}, true
 	}
 	return best, ok
 }
