@@ -11,7 +11,7 @@ import (
 
 const (
 	// aliveWithin bounds how long a node may take to say that it is there. One that takes longer is slow, not dead: nothing is known of it.
-	aliveWithin = 250 * time.Millisecond
+	aliveWithin = 150 * time.Millisecond
 	// slowFor is how long a node that took longer is not asked again: clients must not wait for it each time.
 	slowFor = time.Second
 )
