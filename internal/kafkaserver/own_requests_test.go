@@ -68,6 +68,9 @@ func TestNodeInfo(t *testing.T) {
 	if err != nil || info.EntryOffset != im.Offset() || info.EntryHash != entries[0].Hash {
 		t.Errorf("entry %d has hash %x here, %v", info.EntryOffset, info.EntryHash, err)
 	}
+	if s.deps.Config.MinFreeBytes == 0 || info.DiskFull || info.MinFreeBytes != s.deps.Config.MinFreeBytes {
+		t.Errorf("disk full: %v below %d bytes", info.DiskFull, info.MinFreeBytes)
+	}
 	if info.Leaders != 3 || info.Replicas != 3 {
 		t.Errorf("%d leaders, %d replicas", info.Leaders, info.Replicas)
 	}
