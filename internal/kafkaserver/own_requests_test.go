@@ -57,7 +57,7 @@ func TestNodeInfo(t *testing.T) {
 	im := s.image()
 	req := chronikapi.NewNodeInfoRequest()
 	req.HashAt = im.Offset()
-	info := c.ask(0, req).(*chronikapi.NodeInfoResponse)
+	info := c.ask(req.MaxVersion(), req).(*chronikapi.NodeInfoResponse)
 	if info.NodeID != 1 || info.ClusterID != "c" || info.Role != "leader" || !info.Voter || info.Leader != 1 || info.FaultFrom != chronikapi.None {
 		t.Errorf("identity or role: %+v", info)
 	}
@@ -75,7 +75,7 @@ func TestNodeInfo(t *testing.T) {
 		t.Errorf("%d leaders, %d replicas", info.Leaders, info.Replicas)
 	}
 	req.HashAt = info.Commit + 100
-	if info := c.ask(0, req).(*chronikapi.NodeInfoResponse); info.EntryOffset != chronikapi.None {
+	if info := c.ask(req.MaxVersion(), req).(*chronikapi.NodeInfoResponse); info.EntryOffset != chronikapi.None {
 		t.Errorf("an entry that is not there has a hash: %+v", info)
 	}
 }
