@@ -95,6 +95,11 @@ func TestProduceKillRestartConsume(t *testing.T) {
 	} else {
 		t.Logf("SIGTERM took %v", took)
 	}
+	for _, line := range []string{"level=INFO msg=stopping\n", "level=INFO msg=\"stopped cleanly\" ms="} {
+		if n := strings.Count(s.Log(), line); n != 1 {
+			t.Errorf("%q is %d times in the log:\n%s", line, n, s.Log())
+		}
+	}
 	s.Restart()
 	t.Logf("after SIGTERM: ready after %d ms", s.ReadyMs)
 	consume(t, s, "t", 1500)
@@ -329,6 +334,7 @@ func TestFullDiskRefusesRecordsAndNothingElse(t *testing.T) {
 	}
 	full := testcluster.Start(t, testcluster.Options{Dir: dir, Config: "min_free_bytes = 4611686018427387904\n"})
 	consume(t, full, "t", 10)
+	toldOfFullDisk(t, full)
 	c := client(t, full, kgo.RecordRetries(2), kgo.RecordDeliveryTimeout(3*time.Second))
 	err := c.ProduceSync(within(t, 10*time.Second), &kgo.Record{Topic: "t", Value: []byte("x")}).FirstErr()
 	if err == nil {
@@ -348,6 +354,35 @@ func TestFullDiskRefusesRecordsAndNothingElse(t *testing.T) {
 	s.Restart()
 	produce(t, s, "t", 10, 20)
 	consume(t, s, "t", 20)
+	if out, err := exec.Command(testcluster.Tool(t, "chronikctl"), "status", "-b", s.Kafka).CombinedOutput(); err != nil || strings.Contains(string(out), "full") {
+		t.Errorf("status where there is space: %v\n%s", err, out)
+	}
+}
+
+// toldOfFullDisk checks that every tool tells of a disk that is full, on the only node.
+func toldOfFullDisk(t *testing.T, s *testcluster.Server) {
+	t.Helper()
+	ctl, top := testcluster.Tool(t, "chronikctl"), testcluster.Tool(t, "chronik-top")
+	why := "node 1 takes no records: its disk is full ("
+	for _, c := range []struct {
+		command []string
+		says    []string
+	}{
+		{[]string{ctl, "status"}, []string{"UNAVAILABLE", why, "min_free_bytes 4.00 EiB)", "free space on node 1's disk or enlarge it"}},
+		{[]string{ctl, "partition", "status"}, []string{"leader's disk is full", why}},
+		{[]string{top, "--once"}, []string{"UNAVAILABLE", why}},
+	} {
+		out, err := exec.Command(c.command[0], append(c.command[1:], "-b", s.Kafka)...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 10 {
+			t.Errorf("%v ended with %v, not 10", c.command, err)
+		}
+		for _, s := range c.says {
+			if !strings.Contains(string(out), s) {
+				t.Errorf("%v does not say %q:\n%s", c.command, s, out)
+			}
+		}
+	}
 }
 
 func TestReadyLineInJSON(t *testing.T) {

@@ -52,7 +52,8 @@ func serve(c *config.Config) error {
 	logger := node.NewLogger(os.Stderr, c.LogFormat, c.LogLevel)
 	n, err := node.Start(ctx, node.Options{Config: c, Logger: logger, Started: started})
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil // asked to stop before it served
+		logger.Info("stopped cleanly before it served")
+		return nil
 	}
 	if err != nil {
 		return err
@@ -60,11 +61,14 @@ func serve(c *config.Config) error {
 	node.NewLogger(os.Stdout, c.LogFormat, "info").Info("ready", n.ReadyAttrs()...)
 	<-ctx.Done()
 	cancel()
+	logger.Info("stopping")
+	begin := time.Now()
 	within, done := context.WithTimeout(context.Background(), stopWithin)
 	defer done()
 	if err := n.Stop(within); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
+	logger.Info("stopped cleanly", "ms", time.Since(begin).Milliseconds())
 	return nil
 }
 

@@ -84,6 +84,22 @@ func TestEveryFieldTravels(t *testing.T) {
 	}
 }
 
+// A tool of before reads an answer without the fields that came later, and a tool of today one of a node of before.
+func TestNodeInfoOfBefore(t *testing.T) {
+	for version := range NewNodeInfoRequest().MaxVersion() + 1 {
+		m := &NodeInfoResponse{NodeID: 3, Damaged: []DamagedReplica{{Topic: "t"}}, DiskFull: true, MinFreeBytes: 7}
+		m.SetVersion(version)
+		got := &NodeInfoResponse{}
+		got.SetVersion(version)
+		if err := got.ReadFrom(m.AppendTo(nil)); err != nil {
+			t.Fatalf("version %d: %v", version, err)
+		}
+		if got.NodeID != 3 || len(got.Damaged) > 0 != (version >= 1) || got.DiskFull != (version >= 2) || got.MinFreeBytes > 0 != (version >= 2) {
+			t.Errorf("version %d: %+v", version, got)
+		}
+	}
+}
+
 // A later program adds tagged fields; this one reads what it knows.
 func TestUnknownTagsAreSkipped(t *testing.T) {
 	req := &GetImageRequest{Offset: 7}

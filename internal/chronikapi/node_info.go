@@ -18,8 +18,8 @@ func NewNodeInfoRequest() *NodeInfoRequest { return &NodeInfoRequest{HashAt: Non
 // Key is NodeInfo.
 func (*NodeInfoRequest) Key() int16 { return NodeInfo }
 
-// MaxVersion is 1, which brings Damaged.
-func (*NodeInfoRequest) MaxVersion() int16 { return 1 }
+// MaxVersion is 2: version 1 brought Damaged, version 2 brings DiskFull and MinFreeBytes.
+func (*NodeInfoRequest) MaxVersion() int16 { return 2 }
 
 // ResponseKind is an empty response.
 func (r *NodeInfoRequest) ResponseKind() kmsg.Response {
@@ -116,10 +116,14 @@ type NodeInfoResponse struct {
 	Replicas int32 // replicas that it holds
 	Peers    []Peer
 	Damaged  []DamagedReplica // since version 1, at most MaxDamaged
+
+	// DiskFull: the node takes no records, because its disk has less than MinFreeBytes free or a write found no space. Since version 2.
+	DiskFull     bool
+	MinFreeBytes int64 // since version 2; 0 before
 }
 
-// MaxVersion is 1, which brings Damaged.
-func (*NodeInfoResponse) MaxVersion() int16 { return 1 }
+// MaxVersion is 2: version 1 brought Damaged, version 2 brings DiskFull and MinFreeBytes.
+func (*NodeInfoResponse) MaxVersion() int16 { return 2 }
 
 // Key is NodeInfo.
 func (*NodeInfoResponse) Key() int16 { return NodeInfo }
@@ -166,6 +170,10 @@ func (r *NodeInfoResponse) fields(w *wire) {
 			w.i32(&d.Partition)
 			w.string(&d.Error)
 		})
+	}
+	if w.version >= 2 {
+		w.bool(&r.DiskFull)
+		w.i64(&r.MinFreeBytes)
 	}
 }
 

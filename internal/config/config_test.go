@@ -147,6 +147,7 @@ func TestRefusals(t *testing.T) {
 		{"address of two peers", "node_id = 1\n" + threePeers + "[[peers]]\nid = 4\nkafka = \"127.0.0.1:9092\"\nwal = \"h:2\"\nraft = \"h:3\"\n", ErrContradiction, []string{"peer 4", "peer 1"}},
 		{"peer without port", "[[peers]]\nid = 1\nkafka = \"h\"\nwal = \"h:2\"\nraft = \"h:3\"\n", ErrInvalidValue, []string{":2:", "peer 1"}},
 		{"small WAL", "wal_max_bytes = 5\n", ErrInvalidValue, []string{":1:"}},
+		{"free space below a WAL file", "min_free_bytes = 67108863\n", ErrInvalidValue, []string{":1:", "min_free_bytes", "at least 67108864"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := Load(Options{File: write(t, tc.text)})
@@ -169,6 +170,7 @@ func TestAllowed(t *testing.T) {
 		{"free ports", "http = \"127.0.0.1:0\"\n[bind]\nkafka = \"127.0.0.1:0\"\nwal = \"[::1]:0\"\nraft = \"localhost:0\"\n"},
 		{"nested and quoted names", "[kafka]\nnum.partitions = 3\n\"auto.create.topics.enable\" = false\n"},
 		{"inline table", "bind = { kafka = \"127.0.0.1:1\", wal = \"127.0.0.1:2\" }\n"},
+		{"free space of a WAL file", "min_free_bytes = 67108864\n"},
 		{"same value under two names", "replication_factor = 1\n[kafka]\ndefault.replication.factor = 1\n"},
 	} {
 		if _, err := Load(Options{File: write(t, tc.text)}); err != nil {

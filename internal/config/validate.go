@@ -220,8 +220,9 @@ func (c *Config) checkForms() error {
 	if c.WALBytes < leastWAL {
 		return c.where("wal_max_bytes", fmt.Errorf("wal_max_bytes: %w: %d, at least %d", ErrInvalidValue, c.WALBytes, leastWAL))
 	}
-	if c.MinFreeBytes < 0 {
-		return c.where("min_free_bytes", fmt.Errorf("min_free_bytes: %w: %d", ErrInvalidValue, c.MinFreeBytes))
+	const leastFree = 64 << 20 // one file of the node WAL: with less, it or a segment may find no space while appends are taken
+	if c.MinFreeBytes < leastFree {
+		return c.where("min_free_bytes", fmt.Errorf("min_free_bytes: %w: %d, at least %d", ErrInvalidValue, c.MinFreeBytes, leastFree))
 	}
 	return nil
 }

@@ -56,8 +56,8 @@ func partitionStatusCommand(app *cli.App) *cobra.Command {
 	var f partitionFilter
 	cmd := &cobra.Command{
 		Use: "status [TOPIC...]", Short: "Which partitions are not as they should be",
-		Long: `Which partitions are not as they should be: without a leader, with fewer live replicas in sync than replicas, or with a replica that its
-node has found damaged.
+		Long: `Which partitions are not as they should be: without a leader, with fewer live replicas in sync than replicas, with a replica that its
+node has found damaged, or with a leader that takes no records because its disk is full.
 
 The exit code is 0 when there is none, 10 when there is one; with a flag, one of that kind.`,
 		Example:           "  chronikctl partition status\n  chronikctl partition status --offline --under-min-isr\n  chronikctl partition status orders -o json",
@@ -68,7 +68,7 @@ The exit code is 0 when there is none, 10 when there is one; with a flag, one of
 				return err
 			}
 			bad := slices.DeleteFunc(slices.Clone(some), func(p metaclient.PartitionStatus) bool {
-				return !f.takes(&p) || !p.Offline && !p.UnderReplicated && len(p.Damaged) == 0
+				return !f.takes(&p) || !p.Offline && !p.UnderReplicated && !p.LeaderFull && len(p.Damaged) == 0
 			})
 			if err := app.Print(&out, partitionStatusView(s, some, bad)); err != nil {
 				return err
@@ -116,6 +116,8 @@ func partitionState(p *metaclient.PartitionStatus) cli.Cell {
 		return cli.Cell{Text: "damaged", Level: cli.LevelBad}
 	case p.UnderMinISR:
 		return cli.Cell{Text: "under min ISR", Level: cli.LevelBad}
+	case p.LeaderFull:
+		return cli.Cell{Text: "leader's disk is full", Level: cli.LevelBad}
 	case len(p.Damaged) > 0:
 		return cli.Cell{Text: "damaged on " + idList(p.Damaged), Level: cli.LevelWarn}
 	case p.AtMinISR:
@@ -152,6 +154,7 @@ type partitionCounts struct {
 	UnderMinISR     int `json:"underMinIsr"`
 	AtMinISR        int `json:"atMinIsr"`
 	Damaged         int `json:"damaged"`
+	LeaderFull      int `json:"leaderDiskFull"`
 }
 
 func partitionStatusView(s *metaclient.Status, all, bad []metaclient.PartitionStatus) cli.View {
@@ -161,7 +164,8 @@ func partitionStatusView(s *metaclient.Status, all, bad []metaclient.PartitionSt
 		for _, c := range []struct {
 			is bool
 			n  *int
-		}{{p.Offline, &d.Counts.Offline}, {p.UnderReplicated, &d.Counts.UnderReplicated}, {p.UnderMinISR, &d.Counts.UnderMinISR}, {p.AtMinISR, &d.Counts.AtMinISR}, {len(p.Damaged) > 0, &d.Counts.Damaged}} {
+		}{{p.Offline, &d.Counts.Offline}, {p.UnderReplicated, &d.Counts.UnderReplicated}, {p.UnderMinISR, &d.Counts.UnderMinISR}, {p.AtMinISR, &d.Counts.AtMinISR}, {len(p.Damaged) > 0, &d.Counts.Damaged},
+			{p.LeaderFull, &d.Counts.LeaderFull}} {
 			if c.is {
 				*c.n++
 			}
@@ -176,6 +180,9 @@ func partitionStatusView(s *metaclient.Status, all, bad []metaclient.PartitionSt
 		line := fmt.Sprintf("%s · %d offline · %d under min ISR · %d at min ISR · %d under-replicated", plural(d.Partitions, "partition"), c.Offline, c.UnderMinISR, c.AtMinISR, c.UnderReplicated)
 		if c.Damaged > 0 {
 			line += fmt.Sprintf(" · %d damaged", c.Damaged)
+		}
+		if c.LeaderFull > 0 {
+			line += fmt.Sprintf(" · %d on a full disk", c.LeaderFull)
 		}
 		b.WriteString(st.Dim(line) + "\n\n")
 		if err := g.Write(&b, st, false); err != nil {

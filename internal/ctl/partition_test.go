@@ -78,6 +78,7 @@ func troubled() *metaclient.Status {
 			p(4, 3, []int32{3, 1}, func(s *metaclient.PartitionStatus) { s.MinISR = 1 }),
 			p(5, 3, []int32{1, 2, 3}, func(s *metaclient.PartitionStatus) { s.Damaged, s.UnderReplicated = []int32{3}, false }),
 			p(6, 3, []int32{1, 2, 3}, func(s *metaclient.PartitionStatus) { s.Damaged, s.UnderReplicated = []int32{1, 2}, false }),
+			p(7, 3, []int32{1, 2, 3}, func(s *metaclient.PartitionStatus) { s.LeaderFull = true }),
 		}}
 }
 
@@ -88,7 +89,7 @@ func TestTroubledPartitionsAreShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "partition-status-troubled", b.String())
-	taken := map[string]partitionFilter{"0 1 2 3 4 5 6": {}, "5 6": {damaged: true}, "1": {offline: true}, "1 2": {underMin: true}, "1 2 3 4": {underReplicated: true}, "3": {atMin: true}, "1 3": {offline: true, atMin: true}}
+	taken := map[string]partitionFilter{"0 1 2 3 4 5 6 7": {}, "5 6": {damaged: true}, "1": {offline: true}, "1 2": {underMin: true}, "1 2 3 4": {underReplicated: true}, "3": {atMin: true}, "1 3": {offline: true, atMin: true}}
 	for want, f := range taken {
 		var got []string
 		for i := range s.Partitions {

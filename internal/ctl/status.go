@@ -252,7 +252,11 @@ func nodeGrid(s *metaclient.Status) *cli.Grid {
 		if n.RTTMs >= 0 {
 			rtt = cli.Duration(time.Duration(n.RTTMs * float64(time.Millisecond)))
 		}
-		g.Add(n.ID, cli.Cell{Text: string(n.State), Level: nodeLevels[n.State]}, n.Role, orDash(n.Rack), orDash(n.Address), rtt,
+		state := cli.Cell{Text: string(n.State), Level: nodeLevels[n.State]}
+		if n.State == metaclient.NodeUp && n.DiskFull {
+			state = cli.Cell{Text: "disk full", Level: cli.LevelBad}
+		}
+		g.Add(n.ID, state, n.Role, orDash(n.Rack), orDash(n.Address), rtt,
 			countOrDash(n.MetadataOffset), countOrDash(n.MetadataLag), nodeHash(&n), n.Leaders, n.Replicas,
 			cli.Bytes(n.UsedBytes), cli.Bytes(n.FreeBytes), uptime(&n), cli.Bytes(n.TotalBytes), orDash(n.Version), n.Error)
 	}

@@ -46,6 +46,7 @@ func (s *Server) describeDisk(resp *chronikapi.NodeInfoResponse) {
 	if free, total, err := vfs.OS.FreeSpace(s.deps.Config.DataDir); err == nil {
 		resp.FreeBytes, resp.TotalBytes = int64(free), int64(total)
 	}
+	resp.DiskFull, resp.MinFreeBytes = s.deps.Store.NoSpace(), s.deps.Config.MinFreeBytes
 }
 
 func describeMetadataLog(resp *chronikapi.NodeInfoResponse, st *metalog.Status) {

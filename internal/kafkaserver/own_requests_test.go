@@ -57,7 +57,7 @@ func TestNodeInfo(t *testing.T) {
 	im := s.image()
 	req := chronikapi.NewNodeInfoRequest()
 	req.HashAt = im.Offset()
-	info := c.ask(0, req).(*chronikapi.NodeInfoResponse)
+	info := c.ask(req.MaxVersion(), req).(*chronikapi.NodeInfoResponse)
 	if info.NodeID != 1 || info.ClusterID != "c" || info.Role != "leader" || !info.Voter || info.Leader != 1 || info.FaultFrom != chronikapi.None {
 		t.Errorf("identity or role: %+v", info)
 	}
@@ -68,11 +68,14 @@ func TestNodeInfo(t *testing.T) {
 	if err != nil || info.EntryOffset != im.Offset() || info.EntryHash != entries[0].Hash {
 		t.Errorf("entry %d has hash %x here, %v", info.EntryOffset, info.EntryHash, err)
 	}
+	if s.deps.Config.MinFreeBytes == 0 || info.DiskFull || info.MinFreeBytes != s.deps.Config.MinFreeBytes {
+		t.Errorf("disk full: %v below %d bytes", info.DiskFull, info.MinFreeBytes)
+	}
 	if info.Leaders != 3 || info.Replicas != 3 {
 		t.Errorf("%d leaders, %d replicas", info.Leaders, info.Replicas)
 	}
 	req.HashAt = info.Commit + 100
-	if info := c.ask(0, req).(*chronikapi.NodeInfoResponse); info.EntryOffset != chronikapi.None {
+	if info := c.ask(req.MaxVersion(), req).(*chronikapi.NodeInfoResponse); info.EntryOffset != chronikapi.None {
 		t.Errorf("an entry that is not there has a hash: %+v", info)
 	}
 }

@@ -108,7 +108,7 @@ func newStack(t testing.TB, l Limits) *stack {
 		Endpoints: []metadata.Endpoint{{Listener: metadata.ListenerKafka, Host: "127.0.0.1", Port: int32(port)}}}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Deps{NodeID: 1, ClusterID: "c", Config: &config.Config{NodeID: 1, DataDir: "data"}, Meta: meta, Controller: c,
+	s, err := New(Deps{NodeID: 1, ClusterID: "c", Config: &config.Config{NodeID: 1, DataDir: "data", MinFreeBytes: 64 << 20}, Meta: meta, Controller: c,
 		Replicas: replicas, Store: store, Logger: logger}, l)
 	if err != nil {
 		t.Fatal(err)

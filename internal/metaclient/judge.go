@@ -77,6 +77,7 @@ func judge(f *facts) *Status {
 		}
 	}
 	s.judgeNodes(f)
+	s.judgeDisks(f)
 	s.judgeHashes(f)
 	s.judgeQuorum(f, &tolerates)
 	s.Tolerates = tolerates
@@ -128,6 +129,7 @@ func (f *facts) judgePartition(p *partitionFacts) PartitionStatus {
 	}
 	live := len(out.Live)
 	out.Offline = p.leader < 0 || f.node(p.leader).State != NodeUp
+	out.LeaderFull = !out.Offline && f.node(p.leader).full()
 	out.UnderReplicated = live < len(p.replicas)
 	out.UnderMinISR = out.MinISR >= 0 && live < out.MinISR
 	out.AtMinISR = out.MinISR >= 0 && len(p.replicas) > out.MinISR && live == out.MinISR

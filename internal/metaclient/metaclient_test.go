@@ -181,6 +181,13 @@ func threeNodes() *facts {
 	return f
 }
 
+// full makes the disks of nodes full.
+func full(f *facts, ids ...int32) {
+	for _, id := range ids {
+		f.nodes[id].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, DiskFull: true, FreeBytes: 200 << 20, MinFreeBytes: 256 << 20}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	cases := []struct {
 		name      string
@@ -250,6 +257,25 @@ func TestJudge(t *testing.T) {
 		{"a follower has found damage", func(f *facts) {
 			f.nodes[2].info = &chronikapi.NodeInfoResponse{FaultFrom: chronikapi.None, Damaged: []chronikapi.DamagedReplica{{Topic: "orders", Partition: 0, Error: "flipped"}}}
 		}, Degraded, 1, "1 partition has a damaged replica, all are served: orders-0"},
+		{"a disk is full", func(f *facts) { full(f, 1) }, Degraded, 1, "node 1 takes no records: its disk is full (200 MiB free, min_free_bytes 256 MiB); those for the 1 partition that it leads are refused"},
+		{"the disk of a node that leads nothing is full", func(f *facts) {
+			full(f, 3)
+			f.partitions[2].leader = 1
+		}, Degraded, 1, "node 3 takes no records: its disk is full (200 MiB free, min_free_bytes 256 MiB)"},
+		{"a write found no space", func(f *facts) {
+			full(f, 2)
+			f.nodes[2].info.FreeBytes = 300 << 20
+		}, Degraded, 1, "node 2 takes no records: its disk is full (a write found no space; 300 MiB free, min_free_bytes 256 MiB)"},
+		{"a full disk whose space is not known", func(f *facts) {
+			full(f, 2)
+			f.nodes[2].info.FreeBytes = chronikapi.None
+		}, Degraded, 1, "node 2 takes no records: its disk is full (min_free_bytes 256 MiB)"},
+		{"all disks are full", func(f *facts) { full(f, 1, 2, 3) }, Unavailable, 1, "node 3 takes no records: its disk is full (200 MiB free, min_free_bytes 256 MiB)"},
+		{"the disks of all that are up are full", func(f *facts) {
+			full(f, 1, 2)
+			f.nodes[3].State = NodeFenced
+			f.partitions[2].leader = 1
+		}, Unavailable, 0, "node 2 takes no records"},
 		{"settings may not be read", func(f *facts) { f.minISR = nil }, Healthy, 1, ""},
 		{"fewer replicas than min ISR accept writes", func(f *facts) {
 			f.quorum, f.voterEnds = nil, nil

@@ -73,6 +73,7 @@ func (n *Node) takeInfo(info *chronikapi.NodeInfoResponse) {
 	if info.TotalBytes > 0 {
 		n.FreeBytes, n.TotalBytes = info.FreeBytes, info.TotalBytes
 	}
+	n.DiskFull = info.DiskFull
 }
 
 // compareHashes asks all nodes that answered for the hash of one entry that all of them have: the last one before the smallest applied

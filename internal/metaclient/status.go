@@ -54,6 +54,7 @@ type PartitionStatus struct {
 	Damaged     []int32 `json:"damaged"` // nodes that have found their own replica damaged
 
 	Offline         bool `json:"offline"`         // no leader that answers
+	LeaderFull      bool `json:"leaderDiskFull"`  // its leader takes no records: its disk is full
 	UnderReplicated bool `json:"underReplicated"` // fewer live replicas in sync than replicas
 	UnderMinISR     bool `json:"underMinIsr"`     // acks=all is refused
 	AtMinISR        bool `json:"atMinIsr"`        // one more loss, and acks=all is refused
@@ -95,6 +96,7 @@ type Node struct {
 	UsedBytes      int64     `json:"usedBytes"`
 	FreeBytes      int64     `json:"freeBytes"`
 	TotalBytes     int64     `json:"totalBytes"`
+	DiskFull       bool      `json:"diskFull"` // it takes no records because of that, as it says itself
 	Error          string    `json:"error,omitempty"`
 
 	// What only Chronik's nodes say; "" and -1 where it is not known.

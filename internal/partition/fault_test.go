@@ -59,13 +59,13 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.s.checkSpace()
-	if err := f.s.Admit(1); !errors.Is(err, ErrNoSpace) {
+	if err := f.s.Admit(1); !errors.Is(err, ErrNoSpace) || !f.s.NoSpace() {
 		t.Fatal(err)
 	}
 	rule.Remove()
 	free.Store(1 << 30)
 	f.s.checkSpace()
-	if err := f.s.Admit(1); err != nil {
+	if err := f.s.Admit(1); err != nil || f.s.NoSpace() {
 		t.Fatal(err)
 	}
 	add(1)

@@ -55,7 +55,9 @@ func (s *Store) Run(ctx context.Context) error {
 func (s *Store) failed(err error) {
 	switch {
 	case isNoSpace(err), errors.Is(err, ErrNoSpace):
-		s.noSpace.Store(true)
+		if !s.noSpace.Swap(true) {
+			s.logger.Error("disk is full: appends are refused until there is space", "err", err)
+		}
 	case isDamage(err), errors.Is(err, ErrWALFull):
 	default:
 		s.fatal(err)

@@ -288,15 +288,16 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// NoSpace reports whether client appends are refused because the disk is full: it has less than MinFreeBytes free, or a write found no
+// space. It passes by itself.
+func (s *Store) NoSpace() bool { return s.noSpace.Load() || s.wal.Usage().NoSpace }
+
 // Admit tells whether client appends of n bytes are welcome: nil, ErrNoSpace or ErrWALFull.
 func (s *Store) Admit(n int) error {
-	if s.noSpace.Load() {
+	if s.NoSpace() {
 		return ErrNoSpace
 	}
 	u := s.wal.Usage()
-	if u.NoSpace {
-		return ErrNoSpace
-	}
 	if u.UsedBytes+u.Pending+int64(n) > u.MaxBytes/100*admitPercent {
 		s.poke()
 		return ErrWALFull

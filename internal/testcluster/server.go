@@ -63,10 +63,11 @@ type Server struct {
 // buildDir is where binaries are built, made once per test binary.
 var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "chronik-test-") })
 
-// builds compile the server and the tool, each once per test binary.
+// builds compile the server and the tools, each once per test binary.
 var builds = map[string]func() (string, error){
 	"chronik-server": sync.OnceValues(func() (string, error) { return compile("chronik-server") }),
 	"chronikctl":     sync.OnceValues(func() (string, error) { return compile("chronikctl") }),
+	"chronik-top":    sync.OnceValues(func() (string, error) { return compile("chronik-top") }),
 }
 
 func compile(name string) (string, error) {
@@ -83,7 +84,7 @@ func compile(name string) (string, error) {
 	return path, nil
 }
 
-// Tool returns the path of a command, chronik-server or chronikctl, built from this repository.
+// Tool returns the path of a command, chronik-server, chronikctl or chronik-top, built from this repository.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	build, ok := builds[name]

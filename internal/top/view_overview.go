@@ -173,8 +173,11 @@ func (m *model) nodes(t theme, width, limit int) []string {
 	nodes := m.snap.Status.Nodes
 	for _, n := range nodes[:min(limit, len(nodes))] {
 		state := cell{t.glyphs.good + " " + string(n.State), t.good}
-		if n.State != metaclient.NodeUp {
+		switch {
+		case n.State != metaclient.NodeUp:
 			state = cell{t.glyphs.bad + " " + string(n.State), t.bad}
+		case n.DiskFull:
+			state = cell{t.glyphs.bad + " disk full", t.bad}
 		}
 		rtt := "-"
 		if n.RTTMs >= 0 {
