@@ -294,10 +294,10 @@ func (s *Store) NoSpace() bool { return s.noSpace.Load() || s.wal.Usage().NoSpac
 
 // Admit tells whether client appends of n bytes are welcome: nil, ErrNoSpace or ErrWALFull.
 func (s *Store) Admit(n int) error {
-	if s.NoSpace() {
+	u := s.wal.Usage()
+	if s.noSpace.Load() || u.NoSpace {
 		return ErrNoSpace
 	}
-	u := s.wal.Usage()
 	if u.UsedBytes+u.Pending+int64(n) > u.MaxBytes/100*admitPercent {
 		s.poke()
 		return ErrWALFull
