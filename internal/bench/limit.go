@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/chronik-io/chronik/internal/cli"
+	"github.com/chronik-io/chronik/internal/config"
 )
 
 // Settings that bound a record, smaller ones first: the batch, and the request that carries it.
@@ -50,6 +51,8 @@ func (r *run) checkSize() error {
 			switch {
 			case name == limitRequest:
 				return e.WithNext("a smaller --message-size")
+			case least+1024 > config.LargestBatch: // a setting does not help
+				return e.WithNext("a smaller --message-size: Chronik takes batches of at most %d bytes, whatever %s is", config.LargestBatch, name)
 			case r.ownTopic:
 				return e.WithNext("--topic-config %s=%d   (or a smaller --message-size)", name, least+1024)
 			}
@@ -68,6 +71,8 @@ func (r *run) explainErrors() string {
 	for _, l := range r.limits {
 		switch {
 		case l.name != limitBatch:
+		case l.bytes > config.LargestBatch:
+			return fmt.Sprintf("%s (%s, but Chronik takes batches of at most %d bytes)", text, l, config.LargestBatch)
 		case int64(r.o.size)+batchOverhead <= l.bytes:
 			return fmt.Sprintf("%s (the broker has a limit of its own below: %s)", text, l)
 		default:
