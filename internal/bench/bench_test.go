@@ -372,6 +372,7 @@ func TestTooLargeRecords(t *testing.T) {
 		{"--message-size 20MiB", "MESSAGE_TOO_LARGE): max.message.bytes of topic chronik-bench-"},
 		{"--message-size 20MiB", "next: --topic-config max.message.bytes=20972605"},
 		{"--message-size 20MiB --topic perf", "next: a smaller --message-size, or a topic with max.message.bytes of at least 20972605"},
+		{"--message-size 3MiB --topic-config max.message.bytes=8000000 --topic-config segment.bytes=2000000", "MESSAGE_TOO_LARGE): segment.bytes of topic chronik-bench-"},
 		{"--message-size 70MiB", "next: a smaller --message-size: Chronik takes batches of at most 67096468 bytes, whatever max.message.bytes is"},
 		{"--message-size 20MiB --mode e2e", "MESSAGE_TOO_LARGE): max.message.bytes"},
 		{"--message-size 20MiB --mode consume", "MESSAGE_TOO_LARGE): max.message.bytes"},
