@@ -372,6 +372,8 @@ func TestTooLargeRecords(t *testing.T) {
 		{"--message-size 20MiB", "MESSAGE_TOO_LARGE): max.message.bytes of topic chronik-bench-"},
 		{"--message-size 20MiB", "next: --topic-config max.message.bytes=20972605"},
 		{"--message-size 20MiB --topic perf", "next: a smaller --message-size, or a topic with max.message.bytes of at least 20972605"},
+		{"--message-size 3MiB --topic-config max.message.bytes=8000000 --topic-config segment.bytes=2000000", "MESSAGE_TOO_LARGE): segment.bytes of topic chronik-bench-"},
+		{"--message-size 70MiB", "next: a smaller --message-size: Chronik takes batches of at most 67096468 bytes, whatever max.message.bytes is"},
 		{"--message-size 20MiB --mode e2e", "MESSAGE_TOO_LARGE): max.message.bytes"},
 		{"--message-size 20MiB --mode consume", "MESSAGE_TOO_LARGE): max.message.bytes"},
 	} {
@@ -389,6 +391,11 @@ func TestTooLargeRecords(t *testing.T) {
 	})
 	code, rep, errOut := benchRun(t, t.Context(), cl.ListenAddrs(), args...)
 	if want := "(max.message.bytes of topic perf is 1048588)"; code != cli.ExitFailed || !strings.Contains(errOut, want) || !strings.Contains(rep.Result.ErrorsText, want) {
+		t.Errorf("exit code %d, %q, %+v", code, errOut, rep.Result)
+	}
+	args = strings.Fields("--message-size 2MiB --concurrency 1 --compression lz4 --topic-config max.message.bytes=100000000 --messages 1")
+	code, rep, errOut = benchRun(t, t.Context(), cl.ListenAddrs(), args...)
+	if want := " is 100000000, but Chronik takes batches of at most 67096468 bytes)"; code != cli.ExitFailed || !strings.Contains(errOut, want) {
 		t.Errorf("exit code %d, %q, %+v", code, errOut, rep.Result)
 	}
 	code, _, errOut = benchRun(t, t.Context(), cl.ListenAddrs(), strings.Fields("--message-size 20MiB --batch-bytes 1MiB")...)

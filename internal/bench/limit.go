@@ -7,11 +7,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/chronik-io/chronik/internal/cli"
+	"github.com/chronik-io/chronik/internal/config"
 )
 
-// Settings that bound a record, smaller ones first: the batch, and the request that carries it.
+// Settings that bound a record, smaller ones first: the batch, the segment that holds it, and the request that carries it.
 const (
 	limitBatch   = "max.message.bytes"
+	limitSegment = "segment.bytes"
 	limitRequest = "socket.request.max.bytes"
 )
 
@@ -30,7 +32,7 @@ func (l limit) String() string { return fmt.Sprintf("%s %s is %d", l.name, l.whe
 
 // noteLimit keeps a setting if it bounds a record.
 func (r *run) noteLimit(name, value, where string) {
-	if n, err := strconv.ParseInt(value, 10, 64); err == nil && (name == limitBatch || name == limitRequest) {
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil && (name == limitBatch || name == limitSegment || name == limitRequest) {
 		r.limits = append(r.limits, limit{name, where, n})
 	}
 }
@@ -41,7 +43,7 @@ func (r *run) checkSize() error {
 		return nil
 	}
 	least := int64(r.o.size) + batchOverhead
-	for _, name := range []string{limitBatch, limitRequest} {
+	for _, name := range []string{limitBatch, limitSegment, limitRequest} {
 		for _, l := range r.limits {
 			if l.name != name || least <= l.bytes {
 				continue
@@ -50,6 +52,8 @@ func (r *run) checkSize() error {
 			switch {
 			case name == limitRequest:
 				return e.WithNext("a smaller --message-size")
+			case least+1024 > config.LargestBatch: // a setting does not help
+				return e.WithNext("a smaller --message-size: Chronik takes batches of at most %d bytes, whatever %s is", config.LargestBatch, name)
 			case r.ownTopic:
 				return e.WithNext("--topic-config %s=%d   (or a smaller --message-size)", name, least+1024)
 			}
@@ -65,14 +69,19 @@ func (r *run) explainErrors() string {
 	if r.errors[kerr.MessageTooLarge.Message] == 0 {
 		return text
 	}
-	for _, l := range r.limits {
-		switch {
-		case l.name != limitBatch:
-		case int64(r.o.size)+batchOverhead <= l.bytes:
-			return fmt.Sprintf("%s (the broker has a limit of its own below: %s)", text, l)
-		default:
-			return fmt.Sprintf("%s (%s)", text, l)
+	var l limit // the smallest
+	for _, x := range r.limits {
+		if x.name != limitRequest && (l.name == "" || x.bytes < l.bytes) {
+			l = x
 		}
 	}
-	return text
+	switch {
+	case l.name == "":
+		return text
+	case l.bytes > config.LargestBatch:
+		return fmt.Sprintf("%s (%s, but Chronik takes batches of at most %d bytes)", text, l, config.LargestBatch)
+	case int64(r.o.size)+batchOverhead <= l.bytes:
+		return fmt.Sprintf("%s (the broker has a limit of its own below: %s)", text, l)
+	}
+	return fmt.Sprintf("%s (%s)", text, l)
 }

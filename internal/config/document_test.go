@@ -33,6 +33,9 @@ func TestDocumentHasEverySetting(t *testing.T) {
 		}
 		row(code(k.name), code(fmt.Sprint(k.fallback)), flag, code(envName(k.name)), k.doc)
 	}
+	if b := fmt.Sprintf("%d,%03d,%03d", LargestBatch/1_000_000, LargestBatch/1000%1000, LargestBatch%1000); !strings.Contains(text, "; "+b+" bytes") {
+		t.Errorf("docs/configuration.md does not name the largest batch, %s bytes", b)
+	}
 	for _, k := range peerKeys {
 		if !strings.Contains(text, "`peers."+k+"`") {
 			t.Errorf("docs/configuration.md does not name peers.%s", k)

@@ -29,6 +29,9 @@ const (
 	UncleanLeaderElection     = "unclean.leader.election.enable"
 )
 
+// LargestBatch is how many bytes a batch may have whatever max.message.bytes allows: it must fit into one file of the node WAL, of 64 MiB.
+const LargestBatch = 64<<20 - 12396
+
 var (
 	codecs         = []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}
 	timestampTypes = []string{"CreateTime", "LogAppendTime"}

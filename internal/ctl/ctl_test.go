@@ -343,11 +343,15 @@ func TestMetadataTail(t *testing.T) {
 	golden(t, "tail-wide-last", sh.run(t, "metadata", "tail", "-n", "2", "-o", "wide").out)
 	golden(t, "tail-diff", sh.run(t, "metadata", "tail", "--diff", "-n", "3").out)
 	golden(t, "tail-json", sh.run(t, "metadata", "tail", "--diff", "-n", "2", "-o", "json").out)
-	for args, want := range map[string]int{"--type TopicCreated,ConfigChanged": 2, "--entity topic/orders": 3, "--entity broker/*": 1, "--from 4": 2, "--from @2023-11-14T22:13:23Z": 3, "--from end": 0, "--from 0 --type nothing": 0} {
+	for args, want := range map[string]int{"--type TopicCreated,ConfigChanged": 2, "--entity topic/orders": 3, "--entity broker/*": 1, "--from 4": 2, "--from @2023-11-14T22:13:23Z": 3, "--from end": 0, "--from 0 --type brokerunregistered": 0} {
 		r := sh.run(t, append([]string{"metadata", "tail", "-o", "jsonl"}, strings.Fields(args)...)...)
 		if n := strings.Count(r.out, "\n"); r.code != 0 || n != want {
 			t.Errorf("%s: exit code %d, %d lines, want %d\n%s%s", args, r.code, n, want, r.out, r.err)
 		}
+	}
+	if r := sh.run(t, "metadata", "tail", "--type", "TopicCreated,Nope"); r.code != cli.ExitUsage || r.out != "" || !strings.Contains(r.err, "--type Nope") ||
+		!strings.Contains(r.err, "TopicDeleted") || !strings.Contains(r.err, "epoch-start") {
+		t.Errorf("%+v", r)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(time.Second, cancel)

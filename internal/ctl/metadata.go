@@ -45,6 +45,9 @@ Every change of the cluster is one entry: topics, partitions, leaders, in-sync r
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on as entries are committed")
 	f.StringVar(&o.from, "from", "", "begin at this `offset`, or at @TIME (entries without a time follow the one before)")
 	f.StringSliceVar(&o.types, "type", nil, "only these event `types` (TopicCreated,...)")
+	_ = cmd.RegisterFlagCompletionFunc("type", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return metaclient.EntryTypes(), cobra.ShellCompDirectiveNoFileComp
+	})
 	f.StringVar(&o.entity, "entity", "", "only this entity and its parts: topic/orders, broker/2, 'partition/orders/*'")
 	f.BoolVar(&o.diff, "diff", false, "show what each entry changed")
 	return cmd
@@ -56,6 +59,12 @@ func runTail(ctx context.Context, app *cli.App, o *tailOptions) error {
 	}
 	if _, err := path.Match(o.entity, ""); err != nil {
 		return cli.Usagef("--entity %s: %v", o.entity, err)
+	}
+	known := metaclient.EntryTypes()
+	for _, name := range o.types {
+		if !slices.ContainsFunc(known, func(s string) bool { return strings.EqualFold(s, name) }) {
+			return cli.Usagef("--type %s: no entry has this type; there are %s", cli.Printable(name), strings.Join(known, ", "))
+		}
 	}
 	c, err := connect(ctx, app)
 	if err != nil {

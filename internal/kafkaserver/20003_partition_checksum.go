@@ -49,18 +49,19 @@ func (s *Server) handlePartitionChecksum(r *request, req *chronikapi.PartitionCh
 	case <-r.ctx.Done():
 		return nil
 	}
-	if err := s.checksum(resp, req, l); err != nil {
-		replica.ReportCorrupt(req.From, err)
+	if at, err := s.checksum(resp, req, l); err != nil {
+		replica.ReportCorrupt(at, err)
 		return fail(err)
 	}
 	return resp
 }
 
-func (s *Server) checksum(resp *chronikapi.PartitionChecksumResponse, req *chronikapi.PartitionChecksumRequest, l *partition.Log) error {
+// checksum fills in the checksum of what was asked for; with an error, at is where the read that failed began.
+func (s *Server) checksum(resp *chronikapi.PartitionChecksumResponse, req *chronikapi.PartitionChecksumRequest, l *partition.Log) (at int64, err error) {
 	crc, batches, next, err := l.ChecksumSome(uint32(req.CRC), req.From, req.To, checksumBytes)
 	if err != nil {
-		return err
+		return next, err
 	}
 	resp.CRC, resp.Batches, resp.Next = int32(crc), int64(batches), next
-	return nil
+	return next, nil
 }

@@ -31,6 +31,7 @@ type stack struct {
 	*Server
 	addr string
 	disk *gate
+	fs   vfs.FS
 }
 
 // gate holds up the syncs of the node WAL while it is shut.
@@ -130,7 +131,7 @@ func newStack(t testing.TB, l Limits) *stack {
 		_ = meta.Close()
 		_ = store.Close()
 	})
-	return &stack{Server: s, addr: ln.Addr().String(), disk: g}
+	return &stack{Server: s, addr: ln.Addr().String(), disk: g, fs: fs}
 }
 
 // topic creates a topic and returns its replicas' leader, partition 0.

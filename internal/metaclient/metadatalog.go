@@ -150,6 +150,14 @@ func (t *Tail) Close() { t.kafka.Close() }
 // TypeImageHash is the type of an entry that holds the hash of the image so far.
 const TypeImageHash = "image-hash"
 
+// typeUnknown is the type of an event that cannot be read.
+const typeUnknown = "unknown"
+
+// EntryTypes are the types that entries of the log have: events first, then what the log itself writes.
+func EntryTypes() []string {
+	return append(metadata.EventTypes(), "epoch-start", TypeImageHash, "noop", typeUnknown)
+}
+
 // decodeEntry reads a record of the log. Entries that are no events carry their kind in a header.
 func decodeEntry(r *kgo.Record) LogEntry {
 	var at time.Time
@@ -177,7 +185,7 @@ func RebuildEntry(offset int64, epoch int32, at time.Time, key, kind, hash strin
 	}
 	ev, err := metadata.DecodeEvent(value)
 	if err != nil {
-		e.Type, e.Err = "unknown", fmt.Errorf("entry %d: %w", offset, err)
+		e.Type, e.Err = typeUnknown, fmt.Errorf("entry %d: %w", offset, err)
 		return e
 	}
 	e.Event, e.Type = ev, ev.Type()

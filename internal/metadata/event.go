@@ -1,6 +1,9 @@
 package metadata
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/chronik-io/chronik/internal/uuid"
 )
 
@@ -174,6 +177,9 @@ type ProducerIDsAllocated struct {
 
 // eventTypes maps the names in the log to a decoder and the version it reads.
 var eventTypes = map[string]eventType{}
+
+// EventTypes are the names of all events in the log, sorted.
+func EventTypes() []string { return slices.Sorted(maps.Keys(eventTypes)) }
 
 type eventType struct {
 	version int

@@ -19,7 +19,7 @@ type Extent struct {
 // from on, within limit, maxBytes and minOne as in Read. Batches are kept verbatim, so the answer holds wherever they move to, until
 // the log start passes from. It may be less than there is, and goes on from segments into the WAL. ErrOutOfRange, ErrCorrupt.
 func (l *Log) Extent(from, limit int64, maxBytes int, minOne bool) (Extent, error) {
-	left := int64(min(maxBytes, maxReadBytes))
+	left := int64(min(maxBytes, MaxReadBytes))
 	all := Extent{End: from}
 	for moved := 0; moved < readAttempts; {
 		e, err := l.extentOnce(all.End, limit, left, minOne && all.Bytes == 0)

@@ -109,26 +109,29 @@ func TestInspectSeesWhatChecksumSaw(t *testing.T) {
 	flipBits(t, mem, got[logs[0].ID()])
 }
 
+// flipBit flips a bit of a file.
+func flipBit(t *testing.T, mem *vfs.Mem, path string, at int64) {
+	t.Helper()
+	file, err := mem.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b [1]byte
+	if _, err := file.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 4
+	if _, err := file.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // flipBits flips a bit in a segment, then in the WAL: both are found.
 func flipBits(t *testing.T, mem *vfs.Mem, r *Inspected) {
-	flip := func(path string, at int64) {
-		file, err := mem.OpenFile(path, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b [1]byte
-		if _, err := file.ReadAt(b[:], at); err != nil {
-			t.Fatal(err)
-		}
-		b[0] ^= 4
-		if _, err := file.WriteAt(b[:], at); err != nil {
-			t.Fatal(err)
-		}
-		if err := file.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	flip(newSegment(r.log.dir(), r.log.active.base).path+logSuffix, 300)
+	flipBit(t, mem, newSegment(r.log.dir(), r.log.active.base).path+logSuffix, 300)
 	if err := inspected(t, mem)[r.ID].Batches(func(BatchSum) error { return nil }); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a flipped bit in a segment: %v", err)
 	}
@@ -138,7 +141,7 @@ func flipBits(t *testing.T, mem *vfs.Mem, r *Inspected) {
 	}
 	for _, e := range slots {
 		if info, err := e.Info(); err == nil && info.Size() > 8192 {
-			flip(filepath.Join("/data/wal", e.Name()), 5000)
+			flipBit(t, mem, filepath.Join("/data/wal", e.Name()), 5000)
 		}
 	}
 	if _, err := Inspect(mem, "/data"); !errors.Is(err, wal.ErrCorrupt) {
@@ -148,7 +151,8 @@ func flipBits(t *testing.T, mem *vfs.Mem, r *Inspected) {
 
 // A part at a time gives the same checksum as all at once.
 func TestChecksumSome(t *testing.T) {
-	f := newFixture(t, vfs.NewMem(), nil)
+	mem := vfs.NewMem()
+	f := newFixture(t, mem, nil)
 	l := f.create(testID(1, 0))
 	for i := range 50 {
 		f.append(l, makeBatch(2, 300, testTime+int64(i), nil))
@@ -172,5 +176,9 @@ func TestChecksumSome(t *testing.T) {
 	last, _, err := l.Checksum(0, 98)
 	if err != nil || crc != last || total != 49 || steps < 10 || last == want {
 		t.Errorf("%d batches in %d steps, %08x, at once %08x, %v", total, steps, crc, last, err)
+	}
+	flipBit(t, mem, newSegment(l.dir(), l.active.base).path+logSuffix, 3*l.active.bytes/4)
+	if _, _, at, err := l.ChecksumSome(0, 0, 60, 1<<30); !errors.Is(err, ErrCorrupt) || at != 44 { // of 30 batches of 2 records
+		t.Errorf("damage is told of at %d: %v", at, err)
 	}
 }

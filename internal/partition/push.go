@@ -67,7 +67,7 @@ func (l *Log) Checksum(from, to int64) (crc uint32, batches int, err error) {
 }
 
 // ChecksumSome is Checksum that continues crc, and stops behind the first batch with which it has read maxBytes. next is where to go on; to
-// when all was read.
+// when all was read, and with an error where the read that failed began: ErrCorrupt is at most MaxReadBytes, or one batch, behind it.
 func (l *Log) ChecksumSome(crc uint32, from, to, maxBytes int64) (sum uint32, batches int, next int64, err error) {
 	if start, end := l.Start(), l.End(); from < start || to > end || from > to {
 		return 0, 0, from, fmt.Errorf("compute checksum of %s from %d to %d, log is %d to %d: %w", l.id, from, to, start, end, ErrOutOfRange)
@@ -75,7 +75,7 @@ func (l *Log) ChecksumSome(crc uint32, from, to, maxBytes int64) (sum uint32, ba
 	var buf []byte
 	for at := from; at < to; {
 		if buf, err = l.Read(buf[:0], at, to, checksumBytes, true); err != nil {
-			return 0, 0, from, err
+			return 0, 0, at, err
 		}
 		if len(buf) == 0 {
 			break // the last batch reaches beyond to
@@ -83,7 +83,7 @@ func (l *Log) ChecksumSome(crc uint32, from, to, maxBytes int64) (sum uint32, ba
 		for b := buf; len(b) > 0; {
 			h, err := recordbatch.VerifyCRC(b)
 			if err != nil {
-				return 0, 0, from, fmt.Errorf("compute checksum of %s at %d: %w: %w", l.id, at, ErrCorrupt, err)
+				return 0, 0, at, fmt.Errorf("compute checksum of %s at %d: %w: %w", l.id, at, ErrCorrupt, err)
 			}
 			if h.BaseOffset >= from {
 				batch := sumOf(&h)

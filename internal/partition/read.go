@@ -14,8 +14,8 @@ const (
 	readAttempts = 16
 	// readEntries is how many batches of the view one step of a read takes under the lock.
 	readEntries = 64
-	// maxReadBytes bounds one Read, whatever the caller asks for, except for a first batch that is larger.
-	maxReadBytes = 64 << 20
+	// MaxReadBytes bounds one Read, whatever the caller asks for, except for a first batch that is larger.
+	MaxReadBytes = 64 << 20
 )
 
 // errMoved: what the read looked for is now elsewhere; start over.
@@ -25,7 +25,7 @@ var errMoved = errors.New("partition: moved")
 // the first if minOne. Nothing is appended when from is the end or limit. It may return less than there is: a read does not go on from
 // segments into the WAL. ErrOutOfRange, ErrCorrupt.
 func (l *Log) Read(dst []byte, from, limit int64, maxBytes int, minOne bool) ([]byte, error) {
-	maxBytes = min(maxBytes, maxReadBytes)
+	maxBytes = min(maxBytes, MaxReadBytes)
 	for range readAttempts {
 		out, err := l.readOnce(dst, from, limit, maxBytes, minOne)
 		if !errors.Is(err, errMoved) {

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -53,9 +54,9 @@ func (s *Set) Compare(x *Range) Comparison {
 	if r == nil || r.log == nil || !r.holds(x) {
 		return Comparison{}
 	}
-	crc, batches, err := r.log.Checksum(x.From, x.To)
+	crc, batches, at, err := r.log.ChecksumSome(0, x.From, x.To, math.MaxInt64)
 	if err != nil {
-		r.ReportCorrupt(x.From, err)
+		r.ReportCorrupt(at, err)
 		return Comparison{}
 	}
 	if !r.holds(x) { // deleted meanwhile, or begun anew
@@ -158,7 +159,7 @@ func (c *comparer) compareRange(ctx context.Context, r *Replica, from, hw int64)
 	epoch := r.epoch.Load()
 	crc, batches, next, err := r.log.ChecksumSome(0, from, hw, compareBytes)
 	if err != nil {
-		r.ReportCorrupt(from, err)
+		r.ReportCorrupt(next, err)
 		return from
 	}
 	x := Range{Topic: r.id.Topic, Partition: r.id.Partition, LeaderEpoch: epoch, From: from, To: next, CRC: crc, Batches: batches}

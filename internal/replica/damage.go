@@ -15,8 +15,8 @@ import (
 const (
 	// maxReports bounds the reports and repairs that wait; what finds no place is told again.
 	maxReports = 64
-	// reportBytes is how much is read again to see whether damage persists.
-	reportBytes = 16 << 20
+	// reportBytes is how much is read again to see whether damage persists: all that the read which came upon it may have taken.
+	reportBytes = partition.MaxReadBytes
 	// rereadAfter is the time between two reads of what seems damaged.
 	rereadAfter = 20 * time.Millisecond
 	// verifyStep is how much of a log is read at a time before a follower may give up its own.
@@ -35,8 +35,8 @@ type report struct {
 	node   int32
 }
 
-// ReportCorrupt tells that reading the log at an offset failed with err. If that is damage and another read finds it too, the replica is
-// given up for repair; errors of another kind are ignored. It does not wait.
+// ReportCorrupt tells that one read of the log (partition.Log.Read), from offset at on, failed with err. If that is damage and another read
+// finds it too, the replica is given up for repair; errors of another kind are ignored. It does not wait.
 func (r *Replica) ReportCorrupt(at int64, err error) {
 	if !errors.Is(err, partition.ErrCorrupt) || r.log == nil || r.corruptAt.Load() != 0 || !r.reported.CompareAndSwap(false, true) {
 		return
@@ -90,12 +90,8 @@ func (r *Replica) reread(at int64) {
 	defer r.reported.Store(false)
 	time.Sleep(rereadAfter)
 	generation := r.renewals.Load()
-	start, to := r.log.Start(), r.log.HighWatermark()
-	at = max(at, start)
-	if at >= to {
-		to = r.log.End()
-	}
-	if at >= to {
+	to := r.log.End() // a follower is pushed more than what is below the high watermark
+	if at = max(at, r.log.Start()); at >= to {
 		return
 	}
 	if _, _, _, err := r.log.ChecksumSome(0, at, to, reportBytes); errors.Is(err, partition.ErrCorrupt) {
@@ -216,7 +212,7 @@ func (r *Replica) verify(ctx context.Context) error {
 		case errors.Is(err, partition.ErrOutOfRange) && r.log.Start() > at: // deleted meanwhile
 			next = r.log.Start()
 		case err != nil:
-			r.ReportCorrupt(at, err)
+			r.ReportCorrupt(next, err)
 			return fmt.Errorf("verify %s from %d: %w", r.id, at, err)
 		}
 		at = next
