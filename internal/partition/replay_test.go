@@ -764,13 +764,13 @@ func TestReplayFindsSeededBugs(t *testing.T) {
 		"oldest assumed":        {oldestAssumed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(300) {
+			for seed := range uint64(1000) {
 				if _, _, err := replay(seed, 150, b); err != nil {
 					t.Logf("found: %.300v", err)
 					return
 				}
 			}
-			t.Fatal("not found in 300 seeds")
+			t.Fatal("not found in 1,000 seeds")
 		})
 	}
 }

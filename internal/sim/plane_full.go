@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/chronik-io/chronik/internal/metadata"
@@ -242,6 +243,11 @@ func (f *fullMeta) settle() bool {
 	f.w.liveness()
 	f.after()
 	return f.w.Some.Lively > 0 && f.w.failure == ""
+}
+
+// votes reports whether a node is one of the voters that were committed last: others are not given the metadata.
+func (f *fullMeta) votes(id int32) bool {
+	return slices.ContainsFunc(f.w.check.voters, func(m metalog.Member) bool { return m.NodeID == id })
 }
 
 func (f *fullMeta) round() {

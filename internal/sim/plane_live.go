@@ -172,7 +172,7 @@ func (w *plane) electable() bool {
 		}
 	}
 	for _, m := range w.machines {
-		if !m.up {
+		if !m.up || w.full != nil && !w.full.votes(m.id) {
 			return false
 		}
 	}
