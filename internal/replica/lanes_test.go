@@ -42,7 +42,7 @@ func TestRefusalOnTheStreamThatWasLeft(t *testing.T) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if match := r.leading.follower(3).match; match != -1 {
+	if match := r.leading.follower(3).match; match > 0 { // it may have said before it stopped that it has nothing
 		t.Errorf("the leader takes it that node 3 has all up to %d: it has refused that", match)
 	}
 }
