@@ -2,6 +2,7 @@ package kafkaserver
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -306,10 +307,12 @@ func TestMetadataLogAsTopic(t *testing.T) {
 	if offset != s.deps.Meta.Commit() {
 		t.Errorf("read up to %d, commit is %d", offset, s.deps.Meta.Commit())
 	}
-	go func() {
+	var creating sync.WaitGroup
+	creating.Go(func() {
 		time.Sleep(50 * time.Millisecond)
 		s.topic(t, "second", 1)
-	}()
+	})
+	defer creating.Wait() // the entry is read before the one who made it has its answer
 	began := time.Now()
 	read(13, 20_000)
 	if took := time.Since(began); took > 10*time.Second || keys[len(keys)-1] != "topic/second" {
