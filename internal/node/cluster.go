@@ -155,7 +155,9 @@ func (n *Node) banVoter(m peer.Member) {
 	n.bansMu.Lock()
 	defer n.bansMu.Unlock()
 	if n.electing == nil {
-		n.bans = append(n.bans, m) // for startElection
+		if !slices.Contains(n.bans, m) { // it comes again and again
+			n.bans = append(n.bans, m) // for startElection
+		}
 		return
 	}
 	n.electing.Ban(membership.Member{NodeID: m.NodeID, DiskID: m.DiskID})
